@@ -398,7 +398,7 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _status(child: subprocess.Popen[bytes]) -> int:
-    """Return how a child ended that was waited for; SIGKILL if the system has not ended it yet."""
+    """Return how a child has ended, after a wait; SIGKILL if the system has not ended it yet."""
     status = child.poll()
     return -_KILL if status is None else status
 

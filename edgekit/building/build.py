@@ -258,7 +258,7 @@ class _Build:
         return result
 
     def _write_readme(self, text: str) -> None:
-        """Write the README, unless somebody else's is there."""
+        """Write the README, unless there is one that edgekit did not write."""
         path = self._folder / _README
         title = text.splitlines()[0]
         if not path.exists() or path.read_bytes().startswith(title.encode()):

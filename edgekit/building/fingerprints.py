@@ -56,7 +56,7 @@ class Fingerprints:
         return self._of_files([path, *sorted(images)], path.parent)
 
     def in_use(self) -> Known:
-        """The files whose hashes were asked for."""
+        """The files whose hashes were used."""
         return {name: self.known[name] for name in sorted(self._used) if name in self.known}
 
     def _of_files(self, paths: Iterable[Path], base: Path) -> str:

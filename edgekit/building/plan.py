@@ -51,7 +51,7 @@ _PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
 
 @dataclass(frozen=True)
 class BuildGates(Gates):
-    """What the result must reach, also as close to float as `Gates` say; None: no gate."""
+    """What the result must reach, `Gates` included; None for a gate that is not set."""
 
     min_mapped: float | None = None  # share of the operators that map, 0 to 1
     max_drop: float | None = None  # of any metric below the float model's, in percentage points
@@ -203,9 +203,7 @@ def read_plan(path: PathLike) -> BuildPlan:
     for name, value in document.items():
         if name not in known or not isinstance(value, known[name]):
             raise InputError(
-                f"{name!r} does not belong into a build"
-                if name not in known
-                else f"{name} is {value!r}",
+                f"a build does not have {name!r}" if name not in known else f"{name} is {value!r}",
                 where=where,
                 fix=f"it may contain {', '.join(known)}",
             )

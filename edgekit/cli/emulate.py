@@ -106,7 +106,7 @@ def render(result: EmulateResult) -> Iterator[str]:
             + (", synchronization checked" if result.strict_sync else "")
         )
         if program.unproven:
-            yield f"not proven forms of instructions: {len(program.unproven)}, the first:"
+            yield f"unproven forms of instructions: {len(program.unproven)}, the first:"
             yield from (f"           {each}" for each in program.unproven[:_LISTED])
         if program.source:
             yield from _against_source(program.source)

@@ -31,7 +31,7 @@ def sources(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Install what reads networks of other frameworks, in environments of their own."""
+    """Install converters for networks of other frameworks, each in an own environment."""
     require_host_python("sources")
     from edgekit.host.convert import environments
 

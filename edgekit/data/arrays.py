@@ -140,7 +140,7 @@ class ArrayDataset:
         """CRC-32 of the first ``stop`` samples as they are stored: faster than sample by sample."""
         digest = 0
         for array in self._arrays:
-            if isinstance(array, RemoteRows):  # reading it would be reading all data twice
+            if isinstance(array, RemoteRows):  # to read it would read all data twice
                 digest = zlib.crc32(array.stamp, digest)
                 continue
             for start in range(0, stop, _DIGEST_ROWS):

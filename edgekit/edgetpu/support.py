@@ -126,7 +126,7 @@ def _supported(op: Operation, _runtime: int) -> OperatorVerdict | None:
     operator = op.operator
     if operator.opcode in OP_RULES:
         return None
-    # To real numbers it is at the border of the mapped part; to integers it is no operator.
+    # A DEQUANTIZE to real numbers is at the border of the mapped part; to integers it is invalid.
     if operator.opcode == "DEQUANTIZE" and any(map(_wrong_type, op.outputs)):
         return None
     # The compiler checks a custom operator's float outputs first.

@@ -3,7 +3,7 @@
 
 A worker keeps the models open from one shard to the next. Its answers are the journal entries that
 an evaluation in one process writes, so adding them up in the order of the samples has the same
-result. How processes are reached is the business of a `Pool`; this module needs no cluster.
+result. A `Pool` reaches the processes; this module does not need a cluster.
 """
 
 from __future__ import annotations

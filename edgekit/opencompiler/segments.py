@@ -96,7 +96,7 @@ class _Cutter:
     def improved(self, ends: Sequence[int]) -> list[int]:
         """Return ``ends`` after moves, by fewer and fewer operators, that make it faster.
 
-        A cut is dear where much data crosses it, so times do not only depend on the length.
+        A cut costs much where much data crosses it, so times do not only depend on the length.
         """
         best, time_ms = list(ends), self.slowest_ms(ends)
         for step in _MOVES:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operators whose 8-bit kernels use one scale and zero point for their values and their output.
 
-These kernels copy, move, compare or average integers and do not rescale them, so tensors on both
-sides must mean the same by an integer. This is the one list; code that needs fewer or more of them
+These kernels copy, move, compare or average integers and do not rescale them, so an integer must
+stand for the same value on both sides. This is the one list; code that needs fewer or more of them
 names these and the reason.
 
 Source:
@@ -55,7 +55,7 @@ SAME_SCALE: Mapping[str, tuple[int, ...] | None] = {
 FROM_ONE = frozenset(
     opcode for opcode, places in SAME_SCALE.items() if places is not None and len(places) == 1
 )
-# An output value is computed from several input values; it is none of them.
+# An output value is computed from several input values, and is not one of them.
 MIXING = frozenset(("AVERAGE_POOL_2D", "RESIZE_BILINEAR"))
 
 

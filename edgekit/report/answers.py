@@ -37,8 +37,8 @@ def quality_of(evaluation: Node, conversion: Node) -> Node:
     """Return the agreement with the float model, output by output; empty if not measured.
 
     The evaluation's agreement, on samples that the user chose, comes before the conversion's. On
-    the data of the conversion it shows no more than that. Answers to samples that seem unlike those
-    of real use are returned with the reasons.
+    the data of the conversion it does not show the accuracy in real use. Answers to samples that
+    seem unlike those of real use are returned with the reasons.
     """
     ours, first = evaluation.at("against", "quality"), conversion.at("agreement")
     is_same = evaluation.text("data", "source") == conversion.text("data", "source")

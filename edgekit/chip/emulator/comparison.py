@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def is_proof(self) -> bool:
-        """Whether the program is computed rightly: every difference is another conversion's."""
+        """Whether all differences come from the source's conversion, not from the program."""
         explained = len(self.exact) + len(self.rescaled) == len(self.layers)
         return self.is_exact or (explained and bool(self.rescaled))
 

@@ -52,7 +52,7 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
 }
 _BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
 _ON_PREDICATE = 17  # cond of a branch: on predicate 0
-# A loop that never ends: a program that executes so many instructions, or so many times its own.
+# More executed instructions, in all and times the program's length, show a loop without an end.
 _MANY_ISSUED, _MANY_PASSES = 100_000, 64
 _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
@@ -79,7 +79,7 @@ def make_plan(
 
     ``known_rows`` are the rows of each tile's wide memory that a caching program has filled; None
     for a caching program itself, which keeps all rows it writes. ``strict_sync`` also checks that
-    units wait for each other; another ``checker`` may look on instead.
+    units wait for each other; another ``checker`` can take its place.
 
     Raises:
         SyncError: ``strict_sync`` found a fault.

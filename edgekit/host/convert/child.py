@@ -196,7 +196,7 @@ class ConverterChild(WorkerProcess):
     def compare(self, samples: Sequence[Sequence[Any]]) -> None:
         """Compare samples with the training data of `to_float`'s network, and set `statistics`.
 
-        The child then forgets the network. This does nothing without `to_float`.
+        The child then releases the network. This does nothing without `to_float`.
 
         Args:
             samples: For each call of the network, arrays in the order of its inputs.

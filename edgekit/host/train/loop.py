@@ -92,7 +92,7 @@ class Training:
         settings: TrainSettings,
         limited: Collection[int] = (),
     ) -> None:
-        """Prepare a training; it begins at the start whose samples' losses have the least median.
+        """Prepare a training; it begins with the start whose median loss over the samples is least.
 
         Args:
             tf: The module.
@@ -166,7 +166,7 @@ class Training:
             return None
         try:
             return judge(self.student.trained(arrays))
-        except UnsupportedModelError as error:  # the model before the training could be judged
+        except UnsupportedModelError as error:  # the untrained model was judged before
             debug("train", f"the int8 model cannot be judged: {error.what}")
             return None
 
@@ -269,7 +269,7 @@ def _is_like(given: Arrays, own: Arrays) -> bool:
 def _distance(tf: Any, error: Any) -> Any:  # noqa: ANN401
     """Return for each sample half the mean square of small errors; at most 1, for a lost sample.
 
-    A few odd samples, whose answers cannot be met, then do not decide about all others.
+    A few odd samples, whose answers cannot be reached, then do not outweigh all others.
     """
     rows = tf.reshape(error, (tf.shape(error)[0], -1))
     size = tf.abs(rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors of a network the quantizer gives one scale, found by asking the quantizer."""
+"""Which tensors of a network the quantizer gives one scale, found by running the quantizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.host.convert.improve.ranges import Range, range_of, with_ranges
 from edgekit.host.convert.quantizer.params import Params, params_of_range
 from edgekit.host.convert.quantizer.propagate import Propagation, Use
 
-# Sizes of the tracing ranges: float32 tells two of them apart.
+# Sizes of the tracing ranges: float32 distinguishes two of them.
 _STEP = 2.0**-12
 # Where the range of an activation comes from: that of a tensor, by its index, or a fixed one.
 Source = int | Range

@@ -117,7 +117,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         num_eval: How many evaluation samples to use; None uses all.
         clip_logits: As for `convert`: outputs with scores far beyond -16 to 16 are limited to that
             range, and those of the float network, which the training aims at, too.
-        replace_activations: As for `convert`; the training makes up for the replacement.
+        replace_activations: As for `convert`; the training compensates the replacement.
         preprocess: As for `convert`.
         labels: As for `convert`.
         input_shape: As for `convert`.

@@ -18,7 +18,7 @@ MET, NOT_MET, NOTHING_BETTER = "met", "not_met", "nothing_better"
 
 @dataclass(frozen=True)
 class Trial(Result):
-    """One recipe, and what came of it."""
+    """One recipe, and the score of its model."""
 
     number: int  # counted from 1
     recipe: Recipe

@@ -55,7 +55,7 @@ class Score(Result):
         """Whether the drop would probably be within the budget on other samples too.
 
         That is so if it is by more than its standard error, or if the outputs hardly differ. A
-        model that is better than the float one is so by chance.
+        model is better than the float one by chance only.
         """
         is_sure = max(0.0, self.drop) + self.error <= max_drop or self.snr_db >= _NEARLY_EQUAL_DB
         return self.meets(max_drop) and is_sure

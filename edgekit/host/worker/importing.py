@@ -81,7 +81,7 @@ class _Session:
         self._source: ForeignSource | None = None
 
     def greet(self, wire: Wire, request: Message) -> None:
-        """Say which packages convert, before the first request."""
+        """Send which packages convert, before the first request."""
         if request.kind == "open":
             wire.send("step", name="importing the converter")
             wire.send("hello", **_versions(request.fields["source_kind"]))

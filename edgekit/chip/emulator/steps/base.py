@@ -134,7 +134,7 @@ class OpStep(Step):
         if kept is None or kept[0] != content:
             kept = content, self.prepare(rows, headers)
             self._changes += 1
-            # Large or changing rows are activations: they would be others next time.
+            # Large or changing rows are activations, which differ in the next inference.
             is_small = self.channels > _ROW_LANES or len(content) < _LARGE_BYTES
             if self.constant or (is_small and self._changes < _MANY_CHANGES):
                 self._kept = kept

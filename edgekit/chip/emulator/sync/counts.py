@@ -125,7 +125,7 @@ class CountChecker:
         return min(max(count, 1), there)
 
     def _made_before(self, tile: int, count: int) -> int:
-        """As many signals of the ops before it, if any; it would wait for its own for ever."""
+        """At most the signals of earlier ops; an op that waits for its own signal never runs."""
         return min(count, self._made[tile])
 
     def _to_narrow(self, transfer: Instruction) -> None:

@@ -170,7 +170,7 @@ class Propagation:
         if known is None:
             self.chosen.params[value] = params
             tensor = self._operators[index].inputs[place]
-            # TensorFlow does not return to other readers, and leaves them in real numbers.
+            # Visit the other readers too; TensorFlow does not, and leaves them in real numbers.
             self._waiting[:0] = self._users.get(tensor, [])
             producer = self._producer.get(tensor)
             if producer is not None:
