@@ -257,6 +257,8 @@ def render(result: ConvertResult) -> Iterator[str]:
     if result.agreement is not None:
         yield from _accuracy(result, result.agreement)
     yield f"source     {result.source}, read by {result.loader}"
+    if result.network:
+        yield f"network    {result.network}"
     if result.enforced:
         yield "enforced   integer-only, static shapes, readable by edgetpu_compiler 16"
     else:

@@ -18,7 +18,8 @@ _MOST_CLASSES = 100_000
 _MOST_METADATA_BYTES = 4 << 20  # parsing it as Python text needs 150 times its size
 _TEXT_SUFFIX = ".txt"
 # Ultralytics attaches metadata of a model, as Python text in older versions.
-_ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "metadata.txt")
+ULTRALYTICS_FILE = "metadata.json"
+_ULTRALYTICS_FILES = (ULTRALYTICS_FILE, "temp_meta.txt", "metadata.txt")
 
 
 def fit_labels(labels: PathLike | Sequence[str] | None, num_classes: int) -> list[str]:
@@ -72,7 +73,7 @@ def attached_labels(file: ModelFile, num_classes: int) -> list[str]:
     """Return the names in a label file attached to a .tflite; empty if none fits."""
     for name, data in file.attachments(_is_wanted).items():
         metadata = parse_ultralytics(data) if name in _ULTRALYTICS_FILES else {}
-        names = _ultralytics_names(metadata) if metadata else []
+        names = ultralytics_names(metadata) if metadata else []
         is_labels = name.endswith(_TEXT_SUFFIX) and len(data) <= MOST_LABEL_BYTES
         if not names and is_labels:
             names = parse_labels(data)
@@ -108,7 +109,8 @@ def parse_ultralytics(data: bytes) -> Mapping[str, Any]:
     return {}
 
 
-def _ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
+def ultralytics_names(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the class names in Ultralytics' metadata, by index; empty if it has none."""
     names = metadata.get("names", {})
     if isinstance(names, list):
         return [str(name) for name in names]

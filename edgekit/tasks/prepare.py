@@ -22,13 +22,14 @@ from edgekit.tasks.mediapipe import mediapipe_head
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 # How Ultralytics' exports were trained and are run, by the task in their metadata.
-_ULTRALYTICS = {
+ULTRALYTICS_PREPROCESS = {
     **dict.fromkeys(
         ("detect", "segment", "pose", "obb"), "unit,resize=letterbox,filter=cv2-linear"
     ),
     "classify": "unit,resize=crop,filter=bilinear",
 }
 
+ULTRALYTICS_REASON = "exports of Ultralytics are made for it"
 
 # mediapipe/modules/*_detection/*.pbtxt: keep_aspect_ratio, BORDER_ZERO; the range of the pixels is
 # 0..1 for palms, which have seven key points, and -1..1 for faces and people.
@@ -112,8 +113,8 @@ def maker_preprocess(file: ModelFile, model: Model | None = None) -> tuple[str, 
     if head is not None:
         scale = noted or _mediapipe_scale(head.num_keypoints, tensors[0])
         return f"{scale},{_MEDIAPIPE}", "MediaPipe runs its detectors in this way"
-    known = _ULTRALYTICS.get(ultralytics_task(file), "")
-    return (known, "exports of Ultralytics are made for it") if known else ("", "")
+    known = ULTRALYTICS_PREPROCESS.get(ultralytics_task(file), "")
+    return (known, ULTRALYTICS_REASON) if known else ("", "")
 
 
 def _mediapipe_scale(num_keypoints: int, tensor: Tensor) -> str:

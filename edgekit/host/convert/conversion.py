@@ -324,6 +324,7 @@ class _Conversion:
             data=samples.dataset.describe() if samples.dataset else {},
             agreement=agreement,
             source_agreement=self.float_network.source_agreement,
+            network=str(self.float_network.noted or ""),
             versions={"edgekit": __version__, **self._versions(child)},
             time_s=time.monotonic() - self._start,
             peak_rss_bytes=max(
@@ -349,9 +350,8 @@ class _Conversion:
     def _with_use(self, made: ModelFile) -> bytes:
         """Return the model with preprocessing and labels in its metadata."""
         how = self._samples.pixels.used_for(self._samples.dataset)
-        source = self.float_network.whole_source
-        given = None if source is None else source.given
-        return with_use(made.content, given, how, self._labels, self._notes.append)
+        kept = self.float_network.kept_files
+        return with_use(made.content, kept, how, self._labels, self._notes.append)
 
     def _find_labels(self, model: Model) -> tuple[str, ...]:
         """Return the class names: as given, else the source's, else those of the data's folders."""

@@ -41,8 +41,8 @@ RECIPES = {
     ),
     "torch": Recipe(
         (3, 10),
-        ("litert-torch==0.10.0", "torch==2.13.0", "torchvision==0.28.0"),
-        ("litert_torch", "torchvision"),
+        ("litert-torch==0.10.0", "torch==2.13.0"),
+        ("litert_torch", "torch"),
         "2 GB, more with a torch for GPUs",
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from edgekit.data.network_start import (
 )
 from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import CUSTOM, Model
+from edgekit.formats.tflite_metadata import read_files
 from edgekit.host.convert.activations import (
     keep_replacements,
     normalization_option,
@@ -50,10 +51,11 @@ from edgekit.host.convert.source_names import with_source_names
 from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static, require_runnable
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
+from edgekit.host.convert.ultralytics import UltralyticsNotes, ultralytics_notes
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
-from edgekit.tasks.prepare import maker_preprocess
+from edgekit.tasks.prepare import ULTRALYTICS_REASON, maker_preprocess
 
 _ROOTS = ("RSQRT", "SQRT")  # in normalizations
 _COMPARED = 4  # batches to compare with the source
@@ -71,6 +73,7 @@ class FloatNetwork:
         importer: The packages that read the source, if these are not TensorFlow's.
         importer_peak_bytes: The memory of the process that read it.
         source_agreement: How the float .tflite differs from the source in its own runtime.
+        noted: What Ultralytics' exporter noted about the network; None for others.
         stop_early: Whether to refuse a network for rules that the quantized model could break.
     """
 
@@ -94,12 +97,21 @@ class FloatNetwork:
         self.importer_peak_bytes = 0
         self.source_agreement: SourceAgreement | None = None
         self.stop_early = True
+        self.noted: UltralyticsNotes | None = None
 
     def read(self, child: ConverterChild) -> ModelFile:
         """Return the float .tflite with static shapes; mode ``dynamic`` has int8 weights."""
         if self._source.kind == "tflite":
             return self._read_tflite()
         return self._imported() if self._source.is_foreign else self._to_float(child)
+
+    @property
+    def kept_files(self) -> Mapping[str, bytes]:
+        """What to attach to the model: the label files of a .tflite, notes of the exporter."""
+        if self.noted is not None:
+            return self.noted.files
+        source = self.whole_source
+        return {} if source is None else read_files(source.given)
 
     @property
     def whole_source(self) -> ModelFile | None:
@@ -150,6 +162,9 @@ class FloatNetwork:
         with ImporterChild(source, options.converter_python, options.timeout_s, where) as child:
             opened = child.open()
             self.loader = opened.loader
+            self.noted = ultralytics_notes(opened.properties)
+            if self.noted is not None:
+                self._samples.pixels.take_noted(self.noted.preprocess, ULTRALYTICS_REASON)
             given = parse_input_shapes(options.input_shape)
             shapes = static_shapes(opened.inputs, given, options.batch_size, where)
             imported = child.to_float(shapes)

@@ -78,6 +78,7 @@ class ConvertResult(Result):
     outcome: Outcome | None = None
     # The float model against the source in its own runtime (onnxruntime); None if not compared.
     source_agreement: SourceAgreement | None = None
+    network: str = ""  # what the exporter noted: name, task, stride, classes; empty if nothing
     quantizer: str = ""  # edgekit | tensorflow; "" if ``mode`` does not quantize activations
     quantizer_reason: str = ""  # why --quantizer auto did not take edgekit's
 

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from edgekit.data import Dataset
 from edgekit.data.describe import with_notes
 from edgekit.evaluate.class_names import are_numbers, folders_of
 from edgekit.files import PathLike
+from edgekit.formats.bundle.archive import write_archive
 from edgekit.formats.tflite import Model
-from edgekit.formats.tflite_metadata import Notes, keep_files, read_files
+from edgekit.formats.tflite_metadata import Notes, read_files
 from edgekit.tasks import fit_labels
 
 
@@ -55,7 +56,7 @@ def order_notes(labels: Sequence[str], dataset: Dataset | None) -> Iterator[str]
 
 def with_use(
     content: bytes,
-    source: bytes | None,
+    kept: Mapping[str, bytes],
     preprocess: str,
     labels: Sequence[str],
     warn: Callable[[str], None],
@@ -64,12 +65,11 @@ def with_use(
 
     Args:
         content: The converted model.
-        source: The .tflite that it was made from, whose attached files are kept; None for other
-            sources.
+        kept: Files of the source to attach, by name.
         preprocess: ``--preprocess`` text; may be empty.
         labels: Class names; may be empty.
         warn: Called with the reason if nothing can be added to the model.
     """
-    if source is not None and not read_files(content):
-        content = keep_files(source, content)
+    if kept and not read_files(content):
+        content = write_archive(sorted(kept.items()), behind=content)
     return with_notes(content, Notes(preprocess, tuple(labels)), warn)
