@@ -27,7 +27,10 @@ _SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=(True|False))*\)")
 _CALLED = re.compile(r"(\w+)\s*\(")
 # Python's own functions that do something have small letters, sympy's classes a large one.
 _FUNCTION = re.compile(r"[A-Z]\w*|ceiling|floor|sqrt")
+_ENUM = "__enum__"  # in the JSON of an argument's structure: the class is imported by its name
 _ATTRIBUTE = re.compile(r"[A-Za-z_)]\s*\.|__")
+_MOST_ENTRIES = 1 << 16
+_ZIP_HEAD = b"PK\x03\x04"
 _PROTO = 0x80  # the first byte of a pickle
 # What a pickle of plain tensors names.
 _PLAIN = re.compile(
@@ -45,6 +48,7 @@ def refuse_code(path: str) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_archive(archive)
             found = next(_code(archive), None)
     except (OSError, ValueError, LookupError, RecursionError, zipfile.BadZipFile) as error:
         raise damaged(path, error) from error
@@ -56,6 +60,23 @@ def refuse_code(path: str) -> None:
             why=found,
             fix="if you trust the author of the file: --trust-source",
         )
+
+
+def _check_archive(archive: zipfile.ZipFile) -> None:
+    """Check that PyTorch's reader sees the same entries: it ignores capital letters.
+
+    Raises:
+        ValueError: Two entries have the same name for it, or one is compressed, which PyTorch does
+            not write.
+    """
+    names = [name.lower() for name in archive.namelist()]
+    if len(names) > _MOST_ENTRIES or len(set(names)) < len(names):
+        raise ValueError("two entries have the same name, or there are too many")
+    odd = next((each for each in archive.infolist() if each.compress_type), None)
+    if odd is not None:
+        raise ValueError(f"{odd.filename} is compressed, which PyTorch does not do")
+    if min((each.header_offset for each in archive.infolist()), default=0):
+        raise ValueError("the archive begins within the file")
 
 
 def damaged(path: str, error: BaseException) -> Refused:
@@ -102,16 +123,16 @@ def _opcodes(content: bytes) -> Iterator[tuple[Any, Any, Any]]:
 def _code(archive: zipfile.ZipFile) -> Iterator[str]:
     """Yield what would run, in words."""
     for name in archive.namelist():
-        inner = name.partition("/")[2]
+        inner, entry = name.partition("/")[2].lower(), name.lower()
         if re.match(r"data/aotinductor/|.*\.(so|py|pkl)$", inner):
             yield f"{name} is a program"
         elif re.match(r"data/constants/(custom_obj|opaque_obj)", inner):
             yield f"{name} is a pickled object"
-        elif inner.endswith(".pt") or name.endswith(".pt"):
+        elif inner.endswith(".pt") or entry.endswith(".pt"):
             yield from _unpickled(archive, name)
         elif inner.endswith("_config.json"):
             yield from _pickled_payloads(archive, name)
-        elif name.endswith(".json"):
+        elif entry.endswith(".json"):
             yield from _named(json.loads(archive.read(name)))
 
 
@@ -127,16 +148,19 @@ def _unpickled(archive: zipfile.ZipFile, name: str) -> Iterator[str]:
     content = archive.read(name)
     if not content:
         return
+    # PyTorch looks at the first bytes: with others it reads pickles, whatever follows them.
+    if not content.startswith(_ZIP_HEAD):
+        yield f"{name} is a bare pickle"
+        return
     for each in sorted(_names_in(content)):
         if not is_plain(each):
             yield f"{name} imports {each.replace(' ', '.')}"
 
 
 def _names_in(content: bytes) -> set[str]:
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return pickled_names(content)
     with zipfile.ZipFile(io.BytesIO(content)) as inner:
-        entries = [each for each in inner.namelist() if each.endswith(".pkl")]
+        _check_archive(inner)
+        entries = [each for each in inner.namelist() if each.lower().endswith(".pkl")]
         return {name for each in entries for name in pickled_names(inner.read(each))}
 
 
@@ -156,6 +180,8 @@ def _named(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
                 yield f"a shape is the expression {str(name)[:200]}"
         for each in value.values():
             yield from _named(each)
+    elif isinstance(value, str) and _ENUM in value:
+        yield f"{value[:200]} imports a module"
 
 
 def _is_harmless(expression: str) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,27 @@ import numpy as np
 
 from edgekit.host.worker.importing import Imported
 from edgekit.host.worker.refused import Refused
-from edgekit.host.worker.torch_archive import damaged, refuse_code
+from edgekit.host.worker.torch_archive import damaged
+from edgekit.host.worker.torch_archive import refuse_code as refuse_code_in
 
 __all__ = ["TorchSource", "import_packages", "open_source", "refuse_code"]
 _HALF = ("float16", "bfloat16")
+
+
+# For `torch.export.load` a pickle that PyTorch's safe reader refuses is no reason to stop: it reads
+# it again without the reader's limits. This variable of PyTorch's makes the refusal final.
+_UNSAFE = "Weights only load failed"  # in its message
+_SAFE_PICKLES = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+def refuse_code(path: str) -> None:
+    """Refuse a file that contains code or names it, and let PyTorch read plain tensors only.
+
+    Raises:
+        Refused: It has such an entry, or is damaged.
+    """
+    refuse_code_in(path)
+    os.environ[_SAFE_PICKLES] = "1"
 
 
 def import_packages() -> None:
@@ -38,6 +56,14 @@ def open_source(path: str) -> TorchSource:
     try:
         program = torch.export.load(path)
     except Exception as error:  # of the JSON, the archive, the schema, the operators
+        if _UNSAFE in str(error):
+            raise Refused(
+                "model.unsafe",
+                "a pickle in the exported program contains more than tensors",
+                where=path,
+                why="PyTorch's safe reader refuses it",
+                fix="if you trust the author of the file: --trust-source",
+            ) from error
         raise damaged(path, error) from error
     return TorchSource(path, program)
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,37 @@ def test_code_in_a_file_does_not_run(
     assert not (tmp_path / "evil.txt").exists()
 
 
+def _replaced(archive: bytes, ending: str, change: Callable[[bytes], bytes]) -> bytes:
+    """Return an archive with the content of the entries changed whose names have this ending."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(stream, "w") as new:
+        for each in old.infolist():
+            content = old.read(each)
+            is_changed = each.filename.endswith(ending)
+            new.writestr(each.filename, change(content) if is_changed else content)
+    return stream.getvalue()
+
+
+@needs_torch
+def test_a_pickle_that_hides_what_it_imports_does_not_run(
+    samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are taken from the memo, not from the strings before them."""
+    hidden = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x05torch\x94\x8c\x04Size\x940000"
+    hidden += b"h\x00h\x01\x93\x8c\x0etouch evil.txt\x85R."
+    inputs = "sample_inputs/model.pt"
+    source = _replaced(
+        made("static", tmp_path).read_bytes(),
+        inputs,
+        lambda old: _replaced(old, ".pkl", lambda _: hidden),
+    )
+    (tmp_path / "changed.pt2").write_bytes(source)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsafeModelError, match="more than tensors"):
+        convert("changed.pt2", data=samples, output=tmp_path / "o.tflite", converter_python=_PYTHON)
+    assert not list(tmp_path.glob("**/evil.txt"))
+
+
 @needs_torch
 @pytest.mark.parametrize("variant", ["weights", "old_weights"])
 def test_weights_alone_are_named_as_such(variant: str, samples: Path, tmp_path: Path) -> None:
@@ -233,6 +265,66 @@ def test_for_ultralytics_the_message_has_its_own_export(tmp_path: Path) -> None:
 def test_the_names_in_a_pickle_are_read_without_loading_it(protocol: int) -> None:
     content = pickle.dumps([OrderedDict(), io.BytesIO], protocol=protocol)
     assert pickled_names(content) == {"collections OrderedDict", "_io BytesIO"}
+
+
+def _program_with(name: str, content: bytes, path: Path) -> Path:
+    """Write the entries of an exported program, one of them as given."""
+    entries = {"net/archive_format": b"pt2", "net/models/model.json": b"{}", name: content}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, stored in entries.items():
+            archive.writestr(entry, stored)
+    return path
+
+
+_RUNS = b"cos\nsystem\n(S'touch ran'\ntR."  # without the byte that newer pickles begin with
+
+
+def _tensors() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps(OrderedDict(), protocol=2))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("net/data/sample_inputs/model.pt", _RUNS),
+        ("net/data/sample_inputs/model.pt", _RUNS + _tensors()),
+        ("net/data/sample_inputs/MODEL.PT", _RUNS),
+        ("net/data/Constants/custom_obj_0", b"x"),
+        ("net/data/AOTInductor/model/x.so", b"x"),
+        ("net/models/other.JSON", b'{"inputs": [], "target": "os.system"}'),
+        ("net/models/other.json", b'{"in_spec": "[1, {\\"__enum__\\": true}]"}'),
+    ],
+)
+def test_code_in_an_exported_program_is_found(tmp_path: Path, name: str, content: bytes) -> None:
+    """The reader ignores capital letters, and looks at the first bytes of a pickle only."""
+    with pytest.raises(Refused) as caught:
+        refuse_code(str(_program_with(name, content, tmp_path / "net.pt2")))
+    assert caught.value.code == "model.unsafe"
+
+
+def test_a_program_with_plain_tensors_is_not_refused(tmp_path: Path) -> None:
+    name = "net/data/sample_inputs/model.pt"
+    refuse_code(str(_program_with(name, _tensors(), tmp_path / "net.pt2")))
+
+
+@pytest.mark.parametrize("how", ["twice", "compressed", "behind"])
+def test_an_archive_that_two_readers_could_see_differently_is_refused(
+    tmp_path: Path, how: str
+) -> None:
+    path = _program_with(
+        "net/MODELS/model.json" if how == "twice" else "net/x", b"", tmp_path / "a"
+    )
+    if how == "compressed":
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("net/models/weights", bytes(1000))
+    if how == "behind":
+        path.write_bytes(b"something else" + path.read_bytes())
+    with pytest.raises(Refused) as caught:
+        refuse_code(str(path))
+    assert caught.value.code == "model.format"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x03\x04" + bytes(200), b"text"])
