@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekit.data import preprocess_for
 from edgekit.errors import UsageError
+from edgekit.result import Result
 from edgekit.runtime import (
     Environment,
     MeasuredResult,
@@ -20,6 +21,7 @@ from edgekit.runtime import (
     judge_drift,
     latency_stats,
 )
+from edgekit.runtime.pipeline import PipelineBackend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +31,24 @@ if TYPE_CHECKING:
 
 _SEED = 1
 MAX_TIMES = 1000
+
+
+@dataclass(frozen=True)
+class SegmentTimes(Result):
+    """One segment of a pipeline that was full of inferences."""
+
+    device: str
+    mean_ms: float  # of its inferences
+    busy: float  # the share of the time in which it worked
+
+
+@dataclass(frozen=True)
+class PipelineTimes(Result):
+    """A pipeline of segments, each in a thread of its own, full of inferences."""
+
+    throughput_hz: float  # measured, from the first input to the last output
+    runs: int
+    segments: tuple[SegmentTimes, ...]
 
 
 @dataclass(frozen=True)
@@ -46,11 +66,12 @@ class BenchmarkResult(MeasuredResult):
     throughput_hz: float  # 1 / mean
     environment: Environment
     times_ms: tuple[float, ...]  # of single inferences, in order; at most 1000, evenly spread
+    pipeline: PipelineTimes | None = None  # of a list of segments; latencies are one by one
     preprocess: str = ""  # how evaluate and run preprocess images for it; "" for other inputs
 
 
 def benchmark(  # noqa: PLR0913 - public: its options are keywords
-    model: ModelSource,
+    model: ModelSource | Sequence[ModelSource],
     *,
     device: str = "cpu",
     runtime: str | None = None,
@@ -70,7 +91,8 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
     TensorFlow Lite's kernels slower.
 
     Args:
-        model: Path or content of a .tflite file or a bundle.
+        model: Path or content of a .tflite file or a bundle; or a list of segments, see `Runner`,
+            whose throughput as a pipeline is measured too.
         device: See `Runner`.
         runtime: See `Runner`.
         kernels: See `Runner`.
@@ -111,6 +133,7 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
         runner.invoke(*raw)
         first_s = time.perf_counter() - start
         times_s = _time_runs(runner, num_runs, warmup_runs)
+        pipeline = _time_pipeline(runner, raw, num_runs)
         environment = runner.environment
         stats = latency_stats(times_s)
         return BenchmarkResult(
@@ -124,6 +147,7 @@ def benchmark(  # noqa: PLR0913 - public: its options are keywords
             throughput_hz=1e3 / stats["mean"],
             environment=replace(environment, thermal=judge_drift(environment.thermal, times_s)),
             times_ms=_kept_ms(times_s),
+            pipeline=pipeline,
             preprocess=_preprocess(runner),
         )
 
@@ -148,6 +172,29 @@ def _time_runs(runner: Runner, num_runs: int, warmup_runs: int) -> list[float]:
         reinvoke()
         times_s.append(clock() - start - (runner.recovery_s - spent_s))
     return times_s
+
+
+def _time_pipeline(
+    runner: Runner, raw: Sequence[NDArray[Any]], num_runs: int
+) -> PipelineTimes | None:
+    """Run ``num_runs`` inferences through a list of segments, as many at a time as there are."""
+    backend = runner.backend
+    if not isinstance(backend, PipelineBackend):
+        return None
+    busy_s: list[float] = []
+    start = time.perf_counter()
+    for _ in backend.stream((tuple(raw) for _ in range(num_runs)), busy_s):
+        pass
+    spent_s = time.perf_counter() - start
+    pairs = zip(backend.segments, busy_s)
+    return PipelineTimes(
+        num_runs / spent_s,
+        num_runs,
+        tuple(
+            SegmentTimes(each.environment.device, s * 1e3 / num_runs, s / spent_s)
+            for each, s in pairs
+        ),
+    )
 
 
 def _kept_ms(times_s: Sequence[float]) -> tuple[float, ...]:

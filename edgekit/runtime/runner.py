@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, NoReturn, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from edgekit.errors import (
     UnsupportedModelError,
     UsageError,
 )
+from edgekit.files import sha256_hex
 from edgekit.formats.model_file import ModelSource
 from edgekit.formats.tflite import Model
 from edgekit.log import debug, log_is_used
@@ -53,7 +54,7 @@ class Runner:
 
     def __init__(  # noqa: PLR0913 - public: its options are keywords
         self,
-        model: ModelSource,
+        model: ModelSource | Sequence[ModelSource],
         device: str = CPU,
         *,
         runtime: str | None = None,
@@ -70,7 +71,9 @@ class Runner:
         """Read, check and load ``model``.
 
         Args:
-            model: Path or content of a .tflite file or a bundle.
+            model: Path or content of a .tflite file or a bundle; or a list of them, the segments of
+                one model in their order. Each segment then has its own device (``usb`` is
+                ``usb:0``, ``usb:1``, ...), and `stream` runs them as a pipeline.
             device: See `RunnerOptions`.
             runtime: See `RunnerOptions`.
             kernels: See `RunnerOptions`.
@@ -105,8 +108,13 @@ class Runner:
             source=source,
         )
         check_device(self._options.device)
-        self._file = file_for(self._options.device, model)
-        self._file.model  # noqa: B018 - refuse a damaged one before a device is opened
+        given: Sequence[Any] = model if isinstance(model, (list, tuple)) else [model]
+        if not given:
+            raise UsageError("the list of segments is empty", fix="give at least one model")
+        self._files = [file_for(self._options.device, each) for each in given]
+        self._file = self._files[0]
+        for file in self._files:
+            file.model  # noqa: B018 - refuse a damaged one before a device is opened
         self._note = ""  # why it runs on another device than requested
         self._last: tuple[NDArray[Any], ...] = ()
         self.num_recovered = 0  # how often the device was lost and opened again
@@ -120,7 +128,7 @@ class Runner:
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
         self._output_params = tuple(each.params for each in self._backend.outputs)
-        self._is_stateful = is_stateful(self._file.model)
+        self._is_stateful = any(is_stateful(file.model) for file in self._files)
         self._recovers = self._options.recover
         self._closed = False
         self._turn = threading.Lock()
@@ -166,8 +174,8 @@ class Runner:
 
     @property
     def source(self) -> str:
-        """The path of the model that runs; empty for bytes."""
-        return self._file.path
+        """The path of the model that runs, of segments the paths; empty for bytes."""
+        return ", ".join(filter(None, (file.path for file in self._files)))
 
     @property
     def load_ms(self) -> float:
@@ -176,8 +184,10 @@ class Runner:
 
     @property
     def sha256(self) -> str:
-        """The hash of the model file."""
-        return self._file.sha256
+        """The hash of the model file; of segments, that of their hashes."""
+        if len(self._files) == 1:
+            return self._file.sha256
+        return sha256_hex(" ".join(file.sha256 for file in self._files).encode())
 
     @property
     def notes(self) -> Notes:
@@ -221,19 +231,7 @@ class Runner:
             DataError: An array has the wrong shape or type, or contains NaN.
             DeviceLostError: The Edge TPU was lost.
         """
-        if self._closed:
-            raise _closed()
-        if len(raw) != len(self._expected):
-            raise _wrong_count(raw, self._inputs)
-        for values, (shape, dtype), info in zip(raw, self._expected, self._inputs):
-            if not isinstance(values, np.ndarray):
-                raise DataError(
-                    f"{type(values).__name__} given, expected a numpy array", where=_where(info)
-                )
-            if values.shape != shape or values.dtype != dtype:
-                raise _wrong_raw(values, info)
-            if dtype.kind == "f" and values.size and np.isnan(values.min()):
-                raise _nan(values, info)
+        self._checked(raw)
         with self._turn:
             if self._closed:
                 raise _closed()
@@ -249,6 +247,43 @@ class Runner:
             except UnsupportedModelError as error:
                 error.where = error.where or self.source
                 raise
+
+    def stream(
+        self, inputs: Iterable[tuple[NDArray[Any], ...]]
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Yield the outputs of `invoke` for each of ``inputs``, in order, as a stream with a state.
+
+        Segments run as a pipeline: each in a thread of its own, on another inference than the
+        others. Until the end, nothing else may use the Runner.
+
+        Args:
+            inputs: For each inference a tuple with an array per input.
+
+        Raises:
+            DataError: As for `invoke`.
+        """
+        backend = self._backend
+        if not hasattr(backend, "stream"):
+            yield from (self.invoke(*raw, keep_state=True) for raw in inputs)
+            return
+        with self._turn:
+            yield from backend.stream(self._checked(raw) for raw in inputs)
+
+    def _checked(self, raw: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+        if self._closed:
+            raise _closed()
+        if len(raw) != len(self._expected):
+            raise _wrong_count(raw, self._inputs)
+        for values, (shape, dtype), info in zip(raw, self._expected, self._inputs):
+            if not isinstance(values, np.ndarray):
+                raise DataError(
+                    f"{type(values).__name__} given, expected a numpy array", where=_where(info)
+                )
+            if values.shape != shape or values.dtype != dtype:
+                raise _wrong_raw(values, info)
+            if dtype.kind == "f" and values.size and np.isnan(values.min()):
+                raise _nan(values, info)
+        return raw
 
     def reset(self) -> None:
         """Reset the state that the model keeps from earlier calls."""
@@ -328,6 +363,10 @@ class Runner:
 
     def _open_backend(self, like: Backend | None) -> Backend:
         """Open the requested backend, or the CPU with the plain model where that is allowed."""
+        if len(self._files) > 1:
+            from edgekit.runtime.pipeline import PipelineBackend  # noqa: PLC0415 - seldom used
+
+            return PipelineBackend(self._files, self._options)
         try:
             return open_backend(self._file, self._options, note=self._note, like=like)
         except (DeviceError, UnsupportedModelError) as error:
@@ -337,6 +376,7 @@ class Runner:
 
             wanted = self._options.fallback or self._options.device == AUTO
             self._file = plain_or_raise(error, self._file, wanted=wanted)
+            self._files = [self._file]
             self._note = f"the plain model, instead of {self._options.device}: {error.what}"
             self._options = replace(self._options, device=CPU)
             return open_backend(self._file, self._options, note=self._note)
@@ -358,6 +398,8 @@ class Runner:
         for pause_s in _PAUSES_S:
             time.sleep(pause_s)
             try:
+                if len(self._files) > 1:
+                    return self._open_backend(None)
                 return open_backend(self._file, self._options, note=self._note)
             except DeviceError as error:
                 why = f"{error.what}: {error.why}"

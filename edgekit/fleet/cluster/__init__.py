@@ -3,6 +3,17 @@
 
 from __future__ import annotations
 
+from edgekit.fleet.cluster.benchmark import (
+    ClusterBenchmarkResult,
+    WorkerBenchmark,
+    benchmark_workers,
+)
 from edgekit.fleet.cluster.pool import ClusterPool, cluster
 
-__all__ = ["ClusterPool", "cluster"]
+__all__ = [
+    "ClusterBenchmarkResult",
+    "ClusterPool",
+    "WorkerBenchmark",
+    "benchmark_workers",
+    "cluster",
+]

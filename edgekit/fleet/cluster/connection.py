@@ -44,6 +44,11 @@ class Worker:
     num_threads: int
     num_edge_tpus: int
 
+    @property
+    def host(self) -> str:
+        """The computer, as the scheduler reaches it."""
+        return self.address.partition("://")[2].rpartition(":")[0]
+
 
 class Connection:
     """A client of a Dask cluster that can connect again after the scheduler was lost."""

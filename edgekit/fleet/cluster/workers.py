@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekit.errors import EdgeKitError, ExternalToolError
 from edgekit.evaluate.shard import Failure
-from edgekit.fleet.cluster.connection import EDGETPU, Connection, large_graphs_allowed
+from edgekit.fleet.cluster.connection import EDGETPU, Connection, Worker, large_graphs_allowed
 from edgekit.runtime.devices import is_edge_tpu
 
 
@@ -23,9 +23,20 @@ class Workers:
     @property
     def num_slots(self) -> int:
         """How many tasks run at the same time."""
-        workers = [each for each in self.connection.workers() if each.name not in self._bad]
+        workers = self.eligible()
         sizes = [w.num_edge_tpus if self._needs_edge_tpu else w.num_threads for w in workers]
         return max(1, sum(sizes))
+
+    def eligible(self) -> list[Worker]:
+        """Return the workers that have the device, by their names."""
+        return sorted(
+            (
+                each
+                for each in self.connection.workers()
+                if each.name not in self._bad and (each.num_edge_tpus or not self._needs_edge_tpu)
+            ),
+            key=lambda each: each.name,
+        )
 
     def choose_for(self, device: str) -> None:
         """Choose the workers that have the device.
@@ -58,6 +69,19 @@ class Workers:
             how["workers"] = good
         with large_graphs_allowed():
             return self.connection.client.submit(function, *args, **how)
+
+    def submit_to(
+        self,
+        worker: Worker,
+        function: Callable[..., Any],
+        *args: Any,  # noqa: ANN401 - of the function
+    ) -> Any:  # noqa: ANN401 - a Future
+        """Send a call to this worker; return its future."""
+        resources = {EDGETPU: 1} if self._needs_edge_tpu else None
+        with large_graphs_allowed():
+            return self.connection.client.submit(
+                function, *args, pure=False, workers=[worker.address], resources=resources
+            )
 
     def exclude(self, name: str) -> bool:
         """Send no more work to the worker ``name``; return whether others are left."""

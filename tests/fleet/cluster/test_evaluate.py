@@ -16,12 +16,13 @@ from PIL import Image
 
 from edgekit.errors import DataError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
+from edgekit.runtime import RunnerOptions
 from tests.evaluate.conftest import classifier, linear, same
 from tests.fleet.cluster.samples import Harmful
 
 pytest.importorskip("distributed", reason="Dask is not installed (the extra cluster)")
 
-from edgekit.fleet.cluster import ClusterPool, cluster
+from edgekit.fleet.cluster import ClusterPool, benchmark_workers, cluster
 
 Case = Callable[[Path], tuple[bytes, Path, dict[str, Any]]]
 
@@ -207,6 +208,16 @@ def test_a_stopped_run_continues_on_the_cluster_or_alone(pool: ClusterPool, tmp_
         assert _measured(again) == _measured(alone)
         assert journal.read_bytes().startswith(before)
         assert len(journal.read_bytes()) > len(before)
+
+
+def test_every_worker_is_measured(pool: ClusterPool, int8_path: Path) -> None:
+    options = RunnerOptions(kernels="reference")
+    result = benchmark_workers(pool, int8_path, options, num_runs=5)
+    assert [each.worker for each in result.workers] == ["0", "1"]
+    for each in result.workers:
+        assert each.benchmark is not None
+        assert (each.benchmark.runs, each.benchmark.kernels) == (5, "reference")
+        assert each.benchmark.latency_ms["p50"] > 0
 
 
 def test_an_address_without_a_scheduler_is_an_error() -> None:
