@@ -117,7 +117,8 @@ try_wheel() { # PYTHON WHEEL OTHER_WHEEL
 }
 
 table() {
-  local columns="printed coco device report sign ssh video host both" column row line
+  local columns column row line
+  columns="printed $({ extras_of "$part"; extras_of "$whole"; } | sort -u | grep -vx host | tr '\n' ' ')host both"
   line=$(printf '%-27s' "")
   for column in $columns; do
     line+=$(printf '%-14s' "$column")

@@ -34,9 +34,7 @@ def plan(
     ] = "usb3",
     output: Annotated[
         Optional[Path],
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="An existing folder for the segments."
-        ),
+        typer.Option("--output", "-o", metavar="FOLDER", help="The folder for the segments."),
     ] = None,
     json: JsonOption = False,
 ) -> None:

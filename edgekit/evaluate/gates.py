@@ -101,6 +101,6 @@ def refuse_share(max_drop: float | None) -> None:
         raise UsageError(
             f"--max-drop is {max_drop:g}",
             why="it is in percentage points; so small a number is usually meant as a share",
-            fix=f"a share of {max_drop:g} is {100 * max_drop:g} points: --max-drop "
-            f"{100 * max_drop:g}; the smallest budget besides 0 is {_LEAST_POINTS:g}",
+            fix=f"for the share {max_drop:g} give --max-drop {100 * max_drop:g}; the smallest "
+            f"budget besides 0 is {_LEAST_POINTS:g}",
         )

@@ -71,8 +71,8 @@ def plan(
         model: An integer .tflite that is not compiled, or a bundle of one.
         num_tpus: How many segments.
         device: As for `estimate`: how each Edge TPU is connected.
-        output: An existing folder to write ``NAME_segment_0_of_2.tflite`` and so on into, cut by
-            time; None writes nothing.
+        output: The folder for ``NAME_segment_0_of_2.tflite`` and so on, cut by time; created if
+            missing. None writes nothing.
 
     Raises:
         UsageError: ``num_tpus`` is out of range, or larger than the number of operators.
@@ -134,6 +134,7 @@ def _planned(rule: str, models: Sequence[Model], device: str) -> PlannedCut:
 
 
 def _written(models: Sequence[Model], stem: str, folder: Path, source: str) -> list[str]:
+    files.make_folder(folder)
     paths = [folder / f"{stem}_segment_{i}_of_{len(models)}.tflite" for i in range(len(models))]
     for path in paths:
         files.check_writable(path)

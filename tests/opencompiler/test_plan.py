@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.errors import InputError, UsageError
+from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.opencompiler.plan import BY_PARAMETERS, BY_TIME, plan
 from edgekit.runtime import Runner
 from tests.command import edgekit
@@ -17,7 +17,7 @@ pytest.importorskip("tflite")
 
 
 def test_the_segments_are_the_model(int8_path: Path, tmp_path: Path) -> None:
-    result = plan(int8_path, num_tpus=2, output=tmp_path)
+    result = plan(int8_path, num_tpus=2, output=tmp_path / "made here")
     first, second = result.cuts
     assert (first.rule, second.rule) == (BY_TIME, BY_PARAMETERS)
     for cut in result.cuts:
@@ -67,5 +67,6 @@ def test_what_cannot_be_planned_is_refused(
         plan(float_path)
     with pytest.raises(InputError):
         plan(tmp_path / "missing.tflite")
-    with pytest.raises(InputError):
-        plan(int8_path, output=tmp_path / "missing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        plan(int8_path, output=tmp_path / "file" / "inside")

@@ -47,4 +47,4 @@ def test_a_share_in_the_file_of_an_earlier_build_is_refused(tmp_path: Path) -> N
     path.write_text('source = "net.tflite"\n[gates]\nmax_drop = 0.05\n')
     with pytest.raises(UsageError, match=r"--max-drop is 0\.05") as caught:
         read_plan(path)
-    assert "0.05 is 5 points" in caught.value.fix
+    assert "for the share 0.05 give --max-drop 5;" in caught.value.fix
