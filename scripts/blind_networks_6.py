@@ -168,7 +168,7 @@ def _two(corpus: Corpus) -> Iterator[Network]:
     image = keras.Input((28, 28, 1))
     hidden = layers.Conv2D(16, 5, strides=2, name="first")(image)
     hidden = layers.Conv2D(24, 3, name="second")(layers.LeakyReLU()(hidden))
-    hidden = layers.Flatten()(layers.AveragePooling2D()(layers.LeakyReLU()(hidden)))
+    hidden = layers.Flatten()(layers.AveragePooling2D(2)(layers.LeakyReLU()(hidden)))
     kind = layers.Dense(10, activation="softmax", name="kind")(hidden)
     ink = layers.Dense(1, name="ink")(hidden)
     model = keras.Model(image, [kind, ink])

@@ -29,6 +29,7 @@ Range = tuple[float, float]  # lowest and highest value
 # Rounding in a resize filter may exceed the preprocessing's range by this share of its width.
 _RANGE_SLACK = 1e-3
 _LEAST_SHARE = 0.7  # of the range of pixels that the samples should reach
+_LEAST_SCALED = 0.02  # dark pictures reach more; those of 0..1 reach less of 0..255
 # Of pixels that are scaled: 0..1; others are -1..1, a mean and deviation (4.5 wide) or 0..255.
 _NARROWEST = (0.0, 1.0)
 _LEAST_SAMPLES = 16  # fewer real numbers may all be dark by chance
@@ -331,7 +332,7 @@ class Calibration:
             if share < _LEAST_SHARE:
                 text = (
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
-                    f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more()}"
+                    f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more(share)}"
                 )
                 found.append(Finding("quality.narrow_range", NOT_SHOWN, "", text))
         return tuple(found)
@@ -385,7 +386,10 @@ class Calibration:
             if far is not None
         ]
 
-    def _more(self) -> str:
+    def _more(self, share: float) -> str:
+        """Return how to get samples of more than this share of the range."""
+        if share < _LEAST_SCALED:
+            return "the samples seem to be scaled in another way than the network's: check that"
         available = self._dataset.num_samples
         if available is not None and available > self.count + len(self.unreadable):
             return f"calibrate with more of the data: --num-samples {available}"
