@@ -230,8 +230,10 @@ class Answers:
         inference_s = sum(float(np.median(engine.times_s)) for engine in self._engines)
         wanted = min(_LARGEST_CHUNK, _MOST_CHUNKS_IN_ONE * self.size, int(_CHUNK_S / inference_s))
         self.size = max(self.size, wanted)
+        total = self._plan.total
+        left = None if total is None else total - len(times_s) * self._engines[0].batch
         for engine in self._engines:
-            engine.specialize(self._plan.workers, self.size)
+            engine.specialize(self._plan.workers, self.size, left)
         self.is_timed = True
         return True
 

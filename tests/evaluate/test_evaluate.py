@@ -60,10 +60,19 @@ def test_the_accuracy_is_that_of_a_loop(int8_path: Path, data: Path) -> None:
             assert counted.get((truth, answer), 0) == expected
 
 
-def test_a_larger_batch_is_used_if_its_results_are_equal(int8_path: Path, data: Path) -> None:
-    result = evaluate(int8_path, data)
+def test_a_larger_batch_is_used_if_its_results_are_equal_and_samples_are_many(
+    int8_path: Path, data: Path, tmp_path: Path
+) -> None:
+    with np.load(str(data)) as arrays:
+        many = {name: arrays[name].repeat(20, axis=0) for name in ("x", "y")}
+        few = {name: arrays[name][:150] for name in ("x", "y")}
+    np.savez(str(tmp_path / "many.npz"), **many)
+    np.savez(str(tmp_path / "few.npz"), **few)
+    result = evaluate(int8_path, tmp_path / "many.npz")
     assert result.cpu_batch > 1
+    assert result.metrics == evaluate(int8_path, data).metrics
     assert result.latency_samples >= 100
+    assert evaluate(int8_path, tmp_path / "few.npz").cpu_batch == 1
 
 
 @pytest.mark.parametrize("workers", [1, 3])

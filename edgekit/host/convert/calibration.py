@@ -332,7 +332,8 @@ class Calibration:
             if share < _LEAST_SHARE:
                 text = (
                     f"the samples reach {low:g} to {high:g} in {spec.name}, {share:.0%} of the "
-                    f"{first:g} to {last:g} that {why}: values outside are cut off; {self._more(share)}"
+                    f"{first:g} to {last:g} that {why}: values outside are cut off; "
+                    f"{self._more(share)}"
                 )
                 found.append(Finding("quality.narrow_range", NOT_SHOWN, "", text))
         return tuple(found)
