@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
+from edgekit.chip.emulator.kernels import compiled_kernels
 from edgekit.chip.emulator.plan import Plan
 from edgekit.chip.emulator.program import make_plan
 from edgekit.chip.emulator.state import State
@@ -30,7 +31,16 @@ class EdgeTpu:
         package is loaded, before any inference.
     """
 
-    def __init__(self, package: Package, *, strict_sync: bool = False) -> None:
+    def __init__(
+        self, package: Package, *, strict_sync: bool = False, compiled: bool = True
+    ) -> None:
+        """Load ``package``.
+
+        Args:
+            package: One or two programs, with their parameters.
+            strict_sync: Check that units wait for each other, see `make_plan`.
+            compiled: Use compiled code where numba is installed; the results are the same.
+        """
         self.package = package
         self.executable = package.inference
         self.state = State()
@@ -43,6 +53,7 @@ class EdgeTpu:
         known = [set(rows) for rows in self.cached_rows]
         self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.streams = self.plan.streams
+        self.state.kernels = compiled_kernels() if compiled else None
         self._check_transfers()
 
     def clone(self) -> EdgeTpu:

@@ -7,16 +7,17 @@ count emissions. Each address generator has its own nest; only the order of its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
 from edgekit.chip.arithmetic.spline import APPLY, ODD, WIDE
+from edgekit.chip.emulator.grid import Addresses, common_grid, straight
 from edgekit.chip.isa.access import access_of
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.errors import EmulationError, not_proven
 from edgekit.chip.isa.memories import NARROW_BYTES, ROW_UNITS
-from edgekit.chip.isa.walks import fine_walk, product
+from edgekit.chip.isa.walks import Walk, fine_walk, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,12 +55,15 @@ class Nest:
         level = instruction["group_level"]
         has_headers = self.has_scaling or self.has_zero_rows
         self.groups = product(self.loops[level:]) if level and has_headers else 1
+        par, activations = fine_walk(instruction, "par_"), fine_walk(instruction, "in_")
+        walks = [walk for walk in (par, activations) if walk.num_steps == self.steps]
+        self.grid = common_grid(self.loops, walks)
         self._held: list[NDArray[np.int64]] = []
         self.written: frozenset[int] = frozenset()  # wide rows that receive sums
         self.narrow_written: tuple[int, int] | None = None  # first byte, end
         self._read_out()
-        self._read_par()
-        self._read_in()
+        self._read_par(par)
+        self._read_in(activations)
         if self.access.sums:
             self._read_sums()
 
@@ -125,9 +129,10 @@ class Nest:
                 f"{len(addresses)} words out, {self.num_emissions} emissions of {words}", "out_cnt0"
             )
         self.out_words = addresses.reshape(self.num_emissions, words)
-        self._check_narrow(addresses, 4, "out_base")
         if not self.access.sums:
-            self.narrow_written = (int(addresses.min()), int(addresses.max()) + 4)
+            low, high = self.out.span
+            self._check_narrow(low, high + 4, "out_base")
+            self.narrow_written = (low, high + 4)
         self.keep = self._kept_words()
 
     def _reduced(self, emissions: int) -> list[int]:
@@ -162,74 +167,98 @@ class Nest:
         keep[block == counts[level] - 1, instruction["out_last_cnt"] + 1 :] = False
         return keep
 
-    def _read_par(self) -> None:
+    def _on_grid(self, walk: Walk, name: str) -> Addresses:
+        """Return the addresses of a walk for every step of the full nest."""
+        grid = self.grid
+        if walk.num_steps == 1:
+            return Addresses(grid, walk.base, (0,) * len(grid.sizes))
+        found = straight(grid, walk) if walk.num_steps == self.steps else None
+        if found is not None:
+            return found
+        listed = self._spread(walk.addresses(), name).reshape(grid.sizes)
+        return Addresses(grid, walk.base, (), listed)
+
+    def _read_par(self, walk: Walk) -> None:
+        """Read the walk over weights; arrays over steps lack the axes that do not change them."""
         instruction = self.instruction
-        walk = fine_walk(instruction, "par_")
-        addresses = self._spread(walk.addresses(), "par_cnt0")
+        addresses = self._on_grid(walk, "par_cnt0").values()
         base = instruction["par_base"] // ROW_UNITS
         self.base_row = base
         rows, self.lanes = addresses // ROW_UNITS, addresses % ROW_UNITS
         if not self.access.lanes and self.lanes.any():
             raise self.stop("a weight row that starts inside a row of wide memory", "par_base")
-        self.resident = rows
-        low = int(rows.min())
-        self.read = frozenset((np.flatnonzero(np.bincount(rows - low)) + low).tolist())
+        low, high = int(rows.min()), int(rows.max())
+        there = np.zeros(high - low + 1, bool)
+        there[rows - low] = True
+        resident = np.flatnonzero(there)
+        self.resident_rows = resident + low
+        self.read = frozenset(self.resident_rows.tolist())
+        # Place of each step's row among the resident ones.
+        self.resident = (np.cumsum(there) - 1)[rows - low]
         # A stream is read in fills: one for each iteration of the levels from a given one up.
-        self.par_rows = instruction["par_rows"] or int(rows.max()) - base + 1
+        self.par_rows = instruction["par_rows"] or high - base + 1
         self.stream_row = base if instruction["par_rows"] else -1
         level = instruction["cfg1"] >> _CONSUMES_FILL & 7
         self.fills = product(self.loops[level:])
-        fill = np.arange(self.steps) // (self.steps // self.fills)
+        outer = [axis for axis, of in enumerate(self.grid.levels) if of >= level]
+        fill = self.grid.index(outer)
         local = rows - base
-        happens = slice(None) if self.valid is None else self.valid
-        if instruction["par_rows"] and (
-            local[happens].min() < 0 or local[happens].max() >= self.par_rows
-        ):
+        happens = local if self.valid is None else self.grid.full(local)[self.valid]
+        if instruction["par_rows"] and (happens.min() < 0 or happens.max() >= self.par_rows):
             raise self.stop(
-                f"weight rows {local.min()} to {local.max()} of a fill of {self.par_rows}",
+                f"weight rows {low - base} to {high - base} of a fill of {self.par_rows}",
                 "par_rows",
             )
-        self.is_above_base = bool(local.min() >= 0)  # else the rows are not a stream's
-        first = np.asarray(local).reshape(self.fills, -1).min(1)
+        self.is_above_base = low >= base  # else the rows are not a stream's
+        inner = tuple(range(len(outer), len(self.grid.sizes)))
+        first = local.min(axis=inner, keepdims=True)
         if instruction["par_rows"] and first.any():
-            self._read_part_fills(local, fill, first)
+            self._read_part_fills(local, fill, first, len(outer))
             return
-        start = self._fill_starts(local)
+        start = self._fill_starts(local, len(outer))
         self.num_rows = int(start[-1])
         self.streamed = np.minimum(local, np.diff(start)[fill] - 1) + start[fill]
 
     def _read_part_fills(
-        self, local: NDArray[np.int64], fill: NDArray[np.int64], first: NDArray[np.int64]
+        self,
+        local: NDArray[np.int64],
+        fill: NDArray[np.int64],
+        first: NDArray[np.int64],
+        outer: int,
     ) -> None:
         """Read fills that are smaller than the buffer: each begins where the last one ended."""
-        rows = int(local[fill == 0].max()) + 1
-        fills = np.arange(self.fills)
-        if not np.array_equal(first, fills * rows % self.par_rows) or self.valid is not None:
+        rows = int(local[(slice(0, 1),) * outer].max()) + 1
+        follows = np.array_equal(np.broadcast_to(first, fill.shape), fill * rows % self.par_rows)
+        if not follows or self.valid is not None:
             raise self.stop("fills that do not follow each other in their buffer", "par_inc0")
         self.num_rows = self.fills * rows
-        self.streamed = fill * rows + local - first[fill]
+        self.streamed = fill * rows + local - first
 
-    def _fill_starts(self, local: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where in the stream each fill starts; a partial last round skips some of its rows."""
-        used = np.asarray(local).reshape(self.fills, -1)
+    def _fill_starts(self, local: NDArray[np.int64], outer: int) -> NDArray[np.int64]:
+        """Where in the stream each fill starts; a partial last round skips some of its rows.
+
+        The fills are the places along the first ``outer`` axes.
+        """
+        last = local[tuple(slice(size - 1, None) for size in local.shape[:outer])]
         counts = np.full(self.fills, self.par_rows, np.int64)
-        counts[-1] = used[-1].max() + 1
+        counts[-1] = last.max() + 1
         if self.valid is not None:
+            used = self.grid.full(local).reshape(self.fills, -1)
             valid = self.valid.reshape(self.fills, -1)
             partial = np.where(valid, used, 0).max(1) + 1
             counts = np.where(valid.all(1), counts, partial)
         return np.concatenate([[0], np.cumsum(counts)])
 
-    def _read_in(self) -> None:
+    def _read_in(self, walk: Walk) -> None:
         instruction = self.instruction
         self.chunked = instruction["in_ring_bytes"] > 0
-        self.in_addresses = np.zeros(self.steps, np.int64)
-        self.num_chunks, self.chunk_of = 0, np.zeros(self.steps, np.int64)
+        self.activations = Addresses(self.grid, 0, (0,) * len(self.grid.sizes))
+        self.num_chunks, self.chunk_of = 0, np.zeros(1, np.int64)
         if not self.access.activation_bytes:
             return
-        walk = fine_walk(instruction, "in_")
-        self.in_addresses = self._spread(walk.addresses(), "in_cnt0")
-        self._check_narrow(self.in_addresses, self.access.activation_bytes, "in_base")
+        self.activations = self._on_grid(walk, "in_cnt0")
+        low, high = walk.span
+        self._check_narrow(low, high + self.access.activation_bytes, "in_base")
         if self.chunked:
             levels = [k for k in range(8) if walk.counts[k] > 1 and not walk.strides[k]]
             level = levels[-1] if levels else 8
@@ -237,6 +266,17 @@ class Nest:
             inner = product(walk.counts[:level])
             chunk_of = np.arange(walk.num_steps) // inner % self.num_chunks
             self.chunk_of = self._spread(chunk_of, "in_cnt0")
+
+    @property
+    def in_addresses(self) -> NDArray[np.int64]:
+        """The address of the activations of every step, in order."""
+        return self.grid.full(self.activations.values())
+
+    def ordered(self, axes: Sequence[int]) -> NDArray[np.int64]:
+        """Return all steps as (places along ``axes`` in this order, the other steps there)."""
+        rest = [axis for axis in range(len(self.grid.sizes)) if axis not in axes]
+        steps = np.arange(self.steps).reshape(self.grid.sizes).transpose(*axes, *rest)
+        return steps.reshape(product([self.grid.sizes[axis] for axis in axes]), -1)
 
     def _read_sums(self) -> None:
         """Read the row of wide memory to which each emission's sums are written."""
@@ -249,30 +289,29 @@ class Nest:
         self.sum_rows = rows
         self.written = frozenset(rows.tolist())
 
-    def _check_narrow(self, addresses: NDArray[np.int64], size: int, name: str) -> None:
-        low, high = int(addresses.min()), int(addresses.max())
-        if low < 0 or high + size > NARROW_BYTES:
+    def _check_narrow(self, low: int, end: int, name: str) -> None:
+        if low < 0 or end > NARROW_BYTES:
             raise self.stop(
-                f"narrow memory bytes {low:#x} to {high + size:#x} of {NARROW_BYTES:#x}",
+                f"narrow memory bytes {low:#x} to {end:#x} of {NARROW_BYTES:#x}",
                 name,
                 "the address lies outside the tile's memory",
             )
 
     # -- its scaling sets
 
-    def set_of_each_group(self, sets: list[list[int]]) -> list[list[int]]:
-        """Return one header set for each group, if fewer are loaded.
+    def set_of_each_group(self, sets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return one header set for each group, if fewer are loaded: (sets, rows of one).
 
         The scaling store has its own level at which it takes the next set: a softmax over channels
         has a set for each pixel, and its groups are words of channels.
         """
         if len(sets) == self.groups:
             return sets
-        if len({tuple(rows) for rows in sets}) == 1:
-            return sets[:1] * self.groups  # the same set is loaded each time
+        if (sets == sets[:1]).all():
+            return np.repeat(sets[:1], self.groups, axis=0)  # the same set is loaded each time
         level = self.instruction["sync2"] >> _NEXT_SET & 7
         if level >= self.instruction["group_level"] and product(self.loops[level:]) == len(sets):
-            return [rows for rows in sets for _ in range(self.groups // len(sets))]
+            return np.repeat(sets, self.groups // len(sets), axis=0)
         return sets
 
     def num_sets(self, num_rows: int) -> int:

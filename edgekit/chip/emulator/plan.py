@@ -21,6 +21,7 @@ import numpy as np
 from edgekit.chip.emulator.queues import TileQueues
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.streams import Streams
+from edgekit.chip.emulator.wide import WideMemories
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.errors import EmulationError, not_proven
 from edgekit.chip.isa.limits import Deadline, check_memory
@@ -45,14 +46,6 @@ class Step:
     def run(self, state: State) -> None:
         """Execute the step on ``state``."""
         raise NotImplementedError
-
-
-def _outside_wide(row: int, where: str) -> EmulationError:
-    return EmulationError(
-        f"wide memory row {row} of {WIDE_ROWS}",
-        where=where,
-        why="the address lies outside the tile's memory",
-    )
 
 
 def check_aligned(instruction: Instruction, name: str) -> None:
@@ -137,8 +130,12 @@ class Checker:
 class Planner:
     """Issues a program's instructions and records the plan."""
 
-    def __init__(self, checker: Checker | None = None) -> None:
+    def __init__(
+        self, checker: Checker | None = None, known_rows: Sequence[set[int]] | None = None
+    ) -> None:
         self.checker = checker or Checker()
+        self.is_caching = known_rows is None  # the rows that a caching program has written
+        self.wide = WideMemories(known_rows)
         self.steps: list[Step] = []
         self.pending: list[Task] = []
         self.tiles = [TileQueues() for _ in range(NUM_TILES)]
@@ -153,9 +150,7 @@ class Planner:
         self.to_scalar: deque[tuple[int, bool]] = deque()  # packet, whether its producer ends
         self.loopback: deque[int] = deque()
         self.memory_has_data = False  # scalar memory depends on the inputs
-        self.known_rows: list[set[int]] | None = None  # written by the caching program
         self.receive_flags: set[int] = set()  # low bits of ring consumers' addresses
-        self.read_rows: list[set[int]] = [set() for _ in range(NUM_TILES)]
         self.order = 0
         self.work = 0
         self.deadline = Deadline()
@@ -213,8 +208,8 @@ class Planner:
             return
         self.rows_since_reuse = 0
         first = NUM_TILES * WIDE_ROWS  # rows before it are the content at the start
-        kept = {row for tile in self.tiles for row in tile.rows.values() if row >= first}
-        ends = [*sorted(kept), self.num_rows]
+        kept = [row for row in self.wide.new_numbers().tolist() if row >= first]
+        ends = [*kept, self.num_rows]
         starts = [first, *(row + 1 for row in ends[:-1])]
         self.free_rows = [
             (start, end) for start, end in zip(starts, ends) if end - start >= _LEAST_GAP
@@ -227,33 +222,6 @@ class Planner:
         check_memory(self.mesh_words, _MESH_WORD, "words on the mesh")
         return first
 
-    def row_at(self, tile: int, row: int, where: str, *, overwriting: bool = False) -> int:
-        """Return the number of the row that is in wide memory of ``tile`` at ``row``.
-
-        With ``overwriting`` it is read only to keep the part that a shorter new row does not
-        replace.
-        """
-        if not 0 <= row < WIDE_ROWS:
-            raise _outside_wide(row, where)
-        written = self.tiles[tile].rows.get(row)
-        if written is not None:
-            return written
-        known = self.known_rows is None or row in self.known_rows[tile]
-        if not known and not overwriting:
-            raise EmulationError(
-                f"wide memory row {row} of tile {tile} is read but was never written",
-                where=where,
-                why="it contains what another program left there",
-            )
-        self.read_rows[tile].add(row)
-        return tile * WIDE_ROWS + row
-
-    def put_rows(self, tile: int, rows: Sequence[int], numbers: Sequence[int], where: str) -> None:
-        """Store row ``numbers`` at ``rows`` of the wide memory of ``tile``."""
-        if min(rows) < 0 or max(rows) >= WIDE_ROWS:
-            raise _outside_wide(next(row for row in rows if not 0 <= row < WIDE_ROWS), where)
-        self.tiles[tile].rows.update(zip(rows, numbers))
-
     def issue(self, task: Task) -> None:
         """Add an instruction; fire every instruction that can fire."""
         self.pending.append(task)
@@ -261,24 +229,33 @@ class Planner:
 
     def pump(self) -> None:
         """Fire instructions until none can fire."""
-        moved = True
-        while moved and self.pending:
-            moved = False
-            blocked: dict[str, int] = {}
-            for task in tuple(self.pending):
-                barred = 0
+        end = len(self.pending)
+        while end:
+            # Those behind the last one that fired have been looked at since, but not itself.
+            end = self._fire_before(end)
+
+    def _fire_before(self, end: int) -> int:
+        """Fire, in order, those of the first ``end`` that can; return how many to look at again."""
+        fired = -1
+        blocked: dict[str, int] = {}
+        for position, task in enumerate(self.pending[:end]):
+            barred = 0
+            for unit in task.units:
+                barred |= blocked.get(unit, 0)
+            tiles = [tile for tile in tiles_of(task.waiting & ~barred) if task.ready(self, tile)]
+            if tiles:
+                self.checker.before(task, tiles)
+                task.fire(self, tiles)
+                self.checker.after(task, tiles)
+                fired = position
+            if task.waiting:
                 for unit in task.units:
-                    barred |= blocked.get(unit, 0)
-                tiles = [t for t in tiles_of(task.waiting & ~barred) if task.ready(self, t)]
-                if tiles:
-                    self.checker.before(task, tiles)
-                    task.fire(self, tiles)
-                    self.checker.after(task, tiles)
-                    moved = True
-                if task.waiting:
-                    for unit in task.units:
-                        blocked[unit] = blocked.get(unit, 0) | task.waiting
-            self.pending = [task for task in self.pending if task.waiting]
+                    blocked[unit] = blocked.get(unit, 0) | task.waiting
+        if fired < 0:
+            return 0
+        again = [task for task in self.pending[: fired + 1] if task.waiting]
+        self.pending = again + [task for task in self.pending[fired + 1 :] if task.waiting]
+        return len(again)
 
     def scalar_sync(self, instruction: Instruction) -> None:
         """The scalar core waits for fences: check that they have passed."""

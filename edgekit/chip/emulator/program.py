@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
@@ -27,8 +27,12 @@ from edgekit.chip.emulator.units.tile_dma import NarrowToWide, WideToNarrow
 from edgekit.chip.isa.decode import Instruction, decode
 from edgekit.chip.isa.errors import EmulationError
 from edgekit.chip.isa.memories import NUM_TILES, WIDE_ROWS
+from edgekit.chip.isa.table import LAYOUTS
 from edgekit.chip.isa.walks import product
 from edgekit.formats.darwinn import Executable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
     "op": Op,
@@ -60,8 +64,8 @@ _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 class WriteBack(Step):
     """Write replaced rows, which the program had read before, to wide memory for the next run."""
 
-    def __init__(self, places: Sequence[int], numbers: Sequence[int]) -> None:
-        self.places, self.numbers = np.array(places, np.int64), np.array(numbers, np.int64)
+    def __init__(self, places: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        self.places, self.numbers = places, numbers
 
     def run(self, state: State) -> None:
         """Copy."""
@@ -86,8 +90,7 @@ def make_plan(
         EmulationError: The program does something that is not proven, or waits for ever.
         ModelFormatError: The bitstream is not a program.
     """
-    planner = Planner(SyncChecker(known_rows) if strict_sync else checker)
-    planner.known_rows = known_rows
+    planner = Planner(SyncChecker(known_rows) if strict_sync else checker, known_rows)
     planner.parameters = np.asarray(executable.parameters)
     transfers = Transfers()
     scalar = _ScalarRuns(planner, transfers)
@@ -105,13 +108,13 @@ def make_plan(
         )
     if executable.fully_deterministic:
         check_descriptors(executable, planner.descriptors)
-    _write_back(planner, keep_all=known_rows is None)
+    _write_back(planner)
     return Plan(
         tuple(planner.steps),
         planner.num_rows,
         planner.mesh_words,
         planner.output_bytes,
-        tuple(frozenset(queues.rows) for queues in planner.tiles),
+        planner.wide.written(),
         planner.streams,
     )
 
@@ -187,6 +190,16 @@ _COUNTS = [
     [f"{prefix}cnt{k}" for k in range(dims)]
     for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4))
 ]
+# Those that each kind of instruction has.
+_COUNTS_OF = {
+    layout.name: [
+        [each for each in names if each in there]
+        for names in _COUNTS
+        if not there.isdisjoint(names)
+    ]
+    for layout in LAYOUTS.values()
+    for there in [{each.name for each in layout.fields}]
+}
 
 
 def work_of(instruction: Instruction) -> int:
@@ -194,7 +207,8 @@ def work_of(instruction: Instruction) -> int:
     if instruction.layout.unit == "op" and instruction.layout.name != "nlu.load":
         return product([instruction[f"loop{k}"] + 1 for k in range(8)])
     fields = instruction.fields
-    return max(product([fields.get(name, 0) + 1 for name in names]) for names in _COUNTS)
+    walks = _COUNTS_OF[instruction.layout.name]
+    return max([product([fields[name] + 1 for name in names]) for names in walks], default=1)
 
 
 class _ScalarRuns:
@@ -275,16 +289,13 @@ class _ScalarRuns:
         self.planner.add(step)
 
 
-def _write_back(planner: Planner, *, keep_all: bool) -> None:
-    places, numbers = [], []
-    for tile in range(NUM_TILES):
-        for row, number in planner.tiles[tile].rows.items():
-            if keep_all or row in planner.read_rows[tile]:
-                places.append(tile * WIDE_ROWS + row)
-                numbers.append(number)
-    if not places:
+def _write_back(planner: Planner) -> None:
+    places, numbers = planner.wide.replaced(unread=planner.is_caching)
+    if not len(places):
         return
+    is_replaced = np.zeros(NUM_TILES * WIDE_ROWS + 1, bool)  # the last one stands for new rows
+    is_replaced[places] = True
     for step in planner.steps:
-        if isinstance(step, OpStep) and np.isin(step.rows, places).any():
+        if isinstance(step, OpStep) and is_replaced.take(step.rows, mode="clip").any():
             step.constant = False  # the next inference reads what this one leaves there
     planner.add(WriteBack(places, numbers))

@@ -5,20 +5,61 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgekit.chip.arithmetic.spline import Spline
+from edgekit.chip.isa.errors import EmulationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NUM_COUNTERS = 19  # sync counters of a tile
 
 
-def take(queue: deque[int], number: int) -> list[int]:
-    """Remove and return the first ``number`` entries."""
-    if number == len(queue):
-        taken = list(queue)
-        queue.clear()
-        return taken
-    return [queue.popleft() for _ in range(number)]
+class Fifo:
+    """A queue of row numbers, or of sets of them; they come and go many at a time."""
+
+    def __init__(self) -> None:
+        self._parts: deque[NDArray[np.int64]] = deque()  # never changed: queues share them
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def put(self, numbers: NDArray[np.int64]) -> None:
+        """Append ``numbers``, along its first axis."""
+        if len(numbers):
+            self._parts.append(numbers)
+            self._length += len(numbers)
+
+    def take(self, number: int) -> NDArray[np.int64]:
+        """Remove and return the first ``number`` entries; there must be as many.
+
+        Raises:
+            EmulationError: Some of them are sets of other sizes.
+        """
+        if self._parts and len(self._parts[0]) == number:
+            self._length -= number
+            return self._parts.popleft()
+        parts, missing = [], number
+        while missing:
+            part = self._parts.popleft()
+            if len(part) > missing:
+                self._parts.appendleft(part[missing:])
+                part = part[:missing]
+            parts.append(part)
+            missing -= len(part)
+        self._length -= number
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise EmulationError("header sets of different numbers of rows in one queue")
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._parts.clear()
+        self._length = 0
 
 
 @dataclass
@@ -27,7 +68,7 @@ class Chunk:
 
     address: int  # bytes in narrow memory
     num_bytes: int
-    rows: tuple[int, ...]  # the rows of its delivery
+    rows: NDArray[np.int64]  # of its delivery
     first_byte: int  # within those rows
 
 
@@ -35,7 +76,7 @@ class Chunk:
 class Scaling:
     """What wideToNarrow announces to the scaling store: sets of rows, arrived or expected."""
 
-    rows: tuple[int, ...]  # addresses in wide memory, in rows; empty: from the header queue
+    rows: NDArray[np.int64]  # addresses in wide memory, in rows; empty: from the header queue
     header: int  # address of the header queue, in rows
     num_rows: int
 
@@ -44,12 +85,9 @@ class Scaling:
 class TileQueues:
     """The queues of a tile: streams by address, announcements, counters."""
 
-    rows: dict[int, int] = field(default_factory=dict)  # wide row -> row number, if written
-    version: dict[int, int] = field(default_factory=dict)  # wide row -> last arrival over the ring
-    num_arrivals: int = 0
-    fifo: dict[int, deque[int]] = field(default_factory=dict)
-    headers: dict[int, deque[tuple[int, ...]]] = field(default_factory=dict)
-    inbox: tuple[deque[int], deque[int]] = field(default_factory=lambda: (deque(), deque()))
+    fifo: dict[int, Fifo] = field(default_factory=dict)
+    headers: dict[int, Fifo] = field(default_factory=dict)  # of (sets, rows of a set)
+    inbox: tuple[Fifo, Fifo] = field(default_factory=lambda: (Fifo(), Fifo()))
     chunks: deque[Chunk] = field(default_factory=deque)
     scaling: deque[Scaling] = field(default_factory=deque)
     mesh: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)
@@ -62,14 +100,16 @@ class TileQueues:
         """Whether rows are on their way to or through the tile."""
         return bool(any(self.inbox) or self.fifo or self.headers or self.chunks)
 
-    def queue(self, row: int) -> deque[int]:
+    def queue(self, row: int) -> Fifo:
         """Return the stream that arrives at ``row`` of wide memory."""
         queue = self.fifo.get(row)
         if queue is None:
-            queue = self.fifo[row] = deque()
+            queue = self.fifo[row] = Fifo()
         return queue
 
-    def arrived(self, rows: Sequence[int]) -> None:
-        """Record that ``rows`` have arrived over the ring."""
-        self.num_arrivals += 1
-        self.version.update(dict.fromkeys(rows, self.num_arrivals))
+    def header_queue(self, row: int) -> Fifo:
+        """Return the sets of header rows that arrive at ``row`` of wide memory."""
+        queue = self.headers.get(row)
+        if queue is None:
+            queue = self.headers[row] = Fifo()
+        return queue

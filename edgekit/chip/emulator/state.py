@@ -15,6 +15,8 @@ import numpy as np
 from edgekit.chip.isa.memories import NARROW_BYTES, NUM_TILES, ROW_BYTES, SCALAR_WORDS, WIDE_ROWS
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from numpy.typing import NDArray
 
 
@@ -40,6 +42,7 @@ class State(ScalarState):
         self.mesh = np.zeros(0, np.uint32)
         self.input = np.zeros(0, np.uint8)
         self.output = np.zeros(0, np.uint8)
+        self.kernels: ModuleType | None = None  # compiled code for some steps; None: numpy alone
         # Called with each op's result before it is stored: (step, tiles, bytes of each tile).
         self.observer: Callable[[object, list[int], NDArray[np.uint8]], None] | None = None
 
@@ -49,6 +52,7 @@ class State(ScalarState):
         other.rows = self.rows.copy()
         other.narrow[:] = self.narrow
         other.scalar[:] = self.scalar
+        other.kernels = self.kernels
         other.registers[:], other.predicates[:] = self.registers, self.predicates
         return other
 

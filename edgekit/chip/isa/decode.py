@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator, Sequence
+
+import numpy as np
 
 from edgekit.chip.isa.table import LAYOUTS, OPCODE_BITS, OPCODE_FIRST_BIT, WORD_BYTES, Layout
 from edgekit.errors import ModelFormatError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekit.formats.darwinn import Executable, Package
+
+_HALF_BITS = 64  # of a word of the bitstream: numpy has no wider integers
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ def decode(bitstream: bytes) -> tuple[Instruction, ...]:
         raise ModelFormatError(
             f"{len(bitstream)} bytes of instructions, expected a multiple of {WORD_BYTES}"
         )
-    num_words, pc, instructions = len(bitstream) // WORD_BYTES, 0, []
+    num_words, pc = len(bitstream) // WORD_BYTES, 0
+    layouts: list[tuple[int, Layout]] = []
+    starts: dict[int, list[int]] = {}  # of each opcode
     while pc < num_words:
         layout = _layout(bitstream, pc)
         end = pc + layout.num_words
@@ -60,9 +68,17 @@ def decode(bitstream: bytes) -> tuple[Instruction, ...]:
                 f"the bitstream ends within an instruction: {num_words} words, expected {end}",
                 where=f"pc {pc}, {layout.name}",
             )
-        code = int.from_bytes(bitstream[pc * WORD_BYTES : end * WORD_BYTES], "little")
-        instructions.append(_instruction(pc, layout, code))
+        layouts.append((pc, layout))
+        starts.setdefault(layout.opcode, []).append(pc)
         pc = end
+    words = np.frombuffer(bitstream, np.dtype("<u8")).reshape(num_words, WORD_BYTES // 8)
+    fields = {opcode: _fields(LAYOUTS[opcode], words, each) for opcode, each in starts.items()}
+    instructions = []
+    for pc, layout in layouts:
+        end = pc + layout.num_words
+        code = int.from_bytes(bitstream[pc * WORD_BYTES : end * WORD_BYTES], "little")
+        rest = code & _UNNAMED[layout.opcode]
+        instructions.append(Instruction(pc, layout, next(fields[layout.opcode]), rest, code))
     return tuple(instructions)
 
 
@@ -93,28 +109,26 @@ def _layout(bitstream: bytes, pc: int) -> Layout:
     return layout
 
 
-# Layout -> (name, shift, mask, sign bit or 0) of each field, and the bits outside all fields.
-_READERS = {
-    opcode: (
-        tuple(
-            (
-                each.name,
-                each.first_bit,
-                (1 << each.width) - 1,
-                1 << (each.width - 1) if each.signed else 0,
-            )
-            for each in layout.fields
-        ),
-        ~layout.named_bits,
-    )
-    for opcode, layout in LAYOUTS.items()
-}
+_UNNAMED = {opcode: ~layout.named_bits for opcode, layout in LAYOUTS.items()}
 
 
-def _instruction(pc: int, layout: Layout, code: int) -> Instruction:
-    readers, unnamed = _READERS[layout.opcode]
-    fields = {}
-    for name, shift, mask, sign in readers:
-        value = (code >> shift) & mask
-        fields[name] = (value ^ sign) - sign if sign else value
-    return Instruction(pc, layout, fields, code & unnamed, code)
+def _fields(
+    layout: Layout, words: NDArray[np.uint64], starts: Sequence[int]
+) -> Iterator[dict[str, int]]:
+    """Read the fields of all instructions of one layout, which begin at the words ``starts``."""
+    rows = np.array(starts)[:, None] + np.arange(layout.num_words)
+    halves = words[rows].reshape(len(starts), -1).T
+    columns = []
+    for field_ in layout.fields:
+        at, shift = divmod(field_.first_bit, _HALF_BITS)
+        value = halves[at] >> np.uint64(shift)
+        if shift + field_.width > _HALF_BITS:
+            value |= halves[at + 1] << np.uint64(_HALF_BITS - shift)
+        value &= np.uint64((1 << field_.width) - 1)
+        signed = value.view(np.int64)
+        if field_.signed:
+            sign = 1 << (field_.width - 1)
+            signed = (signed ^ sign) - sign
+        columns.append(signed.tolist())
+    names = [each.name for each in layout.fields]
+    return (dict(zip(names, row)) for row in zip(*columns))

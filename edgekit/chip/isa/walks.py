@@ -11,6 +11,7 @@ Source: tinycoral, docs/isa/op.md ("How a TTU works"); checked on every instruct
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
@@ -21,7 +22,8 @@ from edgekit.chip.isa.limits import check_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STEP_BYTES = 128  # while addresses are computed, compared and cut
+STEP_BYTES = 128  # while addresses are computed, compared and cut
+_FEW_STEPS = 1 << 12  # fit into any memory
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,30 @@ class Walk:
     base: int
     strides: tuple[int, ...]
     counts: tuple[int, ...]
-    where: str = ""  # for an error message
+    instruction: Instruction | None = None  # with the prefix of its fields, for error messages
+    prefix: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its place for an error message."""
+        of = self.instruction
+        return "" if of is None else f"{of.where}, fields {self.prefix}cnt0 and on"
 
     @property
     def num_steps(self) -> int:
         """The number of addresses."""
-        steps = 1
-        for count in self.counts:
-            steps *= count
-        return steps
+        return product(self.counts)
 
     @property
     def span(self) -> tuple[int, int]:
         """The lowest and the highest address."""
-        ends = [stride * (count - 1) for stride, count in zip(self.strides, self.counts)]
-        return self.base + sum(min(end, 0) for end in ends), self.base + sum(
-            max(end, 0) for end in ends
-        )
+        low = high = self.base
+        for stride, count in zip(self.strides, self.counts):
+            if stride < 0:
+                low += stride * (count - 1)
+            else:
+                high += stride * (count - 1)
+        return low, high
 
     def addresses(self) -> NDArray[np.int64]:
         """Return every address in order, int64.
@@ -55,13 +64,17 @@ class Walk:
         Raises:
             EmulationError: The machine has no memory for so many.
         """
-        check_memory(self.num_steps, _STEP_BYTES, "steps in a walk", self.where)
-        address = np.array([self.base], np.int64)
+        if self.num_steps > _FEW_STEPS:
+            check_memory(self.num_steps, STEP_BYTES, "steps in a walk", self.where)
+        address: NDArray[np.int64] | None = None
         for stride, count in zip(self.strides, self.counts):
             if count > 1:
                 steps = np.arange(count, dtype=np.int64) * stride
-                address = (steps[:, None] + address[None, :]).reshape(-1)
-        return address
+                if address is None:
+                    address = steps + self.base
+                else:
+                    address = (steps[:, None] + address).reshape(-1)
+        return np.array([self.base], np.int64) if address is None else address
 
     def grid(self) -> NDArray[np.int64]:
         """Return the addresses with one axis for each level, outermost first."""
@@ -73,16 +86,17 @@ def coarse_walk(
 ) -> Walk:
     """Return the walk of a DMA; ``unit`` scales its increments."""
     fields = instruction.fields
-    increments = [unit * fields[f"{prefix}inc{k}"] for k in range(dims)]
-    counts = [fields[f"{prefix}cnt{k}"] for k in range(dims)]
+    increments = [unit * fields[name] for name in _names(f"{prefix}inc", dims)]
+    counts = [fields[name] for name in _names(f"{prefix}cnt", dims)]
     return _walk(instruction, prefix, base, increments, counts)
 
 
 def fine_walk(instruction: Instruction, prefix: str) -> Walk:
     """Return the walk of an op: bytes of narrow memory, 64-byte units of wide memory."""
     fields = instruction.fields
-    increments = [4 * fields[f"{prefix}inc{k}"] + fields[f"{prefix}lo{k}"] for k in range(8)]
-    counts = [fields[f"{prefix}cnt{k}"] for k in range(8)]
+    names = zip(_names(f"{prefix}inc", 8), _names(f"{prefix}lo", 8))
+    increments = [4 * fields[whole] + fields[part] for whole, part in names]
+    counts = [fields[name] for name in _names(f"{prefix}cnt", 8)]
     return _walk(instruction, prefix, fields[f"{prefix}base"], increments, counts)
 
 
@@ -97,8 +111,14 @@ def _walk(
     for increment, last in zip(increments, lasts):
         strides.append(increment + rewind)
         rewind += strides[-1] * last
-    where = f"{instruction.where}, fields {prefix}cnt0 and on"
-    return Walk(base, tuple(strides), tuple(last + 1 for last in lasts), where)
+    counts = tuple([last + 1 for last in lasts])
+    return Walk(base, tuple(strides), counts, instruction, prefix)
+
+
+@lru_cache(maxsize=None)  # of a few prefixes
+def _names(prefix: str, dims: int) -> tuple[str, ...]:
+    """The fields of each level."""
+    return tuple(f"{prefix}{k}" for k in range(dims))
 
 
 def as_float(bits: int) -> np.float32:

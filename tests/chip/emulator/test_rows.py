@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.chip.emulator.plan import Planner
 
 _MANY = 1 << 17
@@ -11,7 +13,7 @@ _MANY = 1 << 17
 def test_rows_that_no_memory_contains_are_used_again() -> None:
     planner = Planner()
     first = planner.new_rows(_MANY)
-    planner.put_rows(3, [10, 11], [first + 100, first + 200], "")
+    planner.wide.put([3], np.array([10, 11]), np.array([[first + 100, first + 200]]), "")
     planner.reuse_rows()
     before = planner.num_rows
     assert [planner.new_rows(number) for number in (90, 99, _MANY - 201)] == [
@@ -26,6 +28,6 @@ def test_rows_that_no_memory_contains_are_used_again() -> None:
 def test_rows_are_kept_while_they_are_on_their_way() -> None:
     planner = Planner()
     first = planner.new_rows(_MANY)
-    planner.tiles[0].inbox[1].append(first)
+    planner.tiles[0].inbox[1].put(np.array([first]))
     planner.reuse_rows()
     assert planner.new_rows(1) == first + _MANY

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +29,10 @@ _MANY_CHANGES = 4  # of rows that are no constants: their weights are not kept a
 
 @dataclass(frozen=True)
 class Weights:
-    """The rows an op reads, which of them each step reads, and the header rows of each group."""
+    """The rows an op reads, and the header rows of each group."""
 
     rows: NDArray[np.int64]
-    index: NDArray[np.int64]  # one for each step, into ``rows``
+    streamed: bool  # whether the rows are those of a stream, or those that stay in wide memory
     headers: NDArray[np.int64]  # (groups, rows of a set)
     constant: bool  # whether rows and headers are the same in every inference
 
@@ -42,6 +42,28 @@ class Weights:
         return self.rows.tobytes() + self.headers.tobytes()
 
 
+class Layout:
+    """What the steps of an op have in common: the shape of its nest, its sources and targets."""
+
+    def __init__(self, nest: Nest, index: NDArray[np.int64]) -> None:
+        """Lay out ``nest``; ``index`` is the place of each step's row among those of `Weights`."""
+        lanes: NDArray[np.int64] | int = nest.lanes if nest.access.lanes else 0
+        self.shape = shape_of(nest, index * _ROW_LANES + lanes)
+        sets = 1 if self.shape.shares_input else self.shape.sizes[0]
+        # Four channels with weights of their own: the weight sets are innermost, in long runs.
+        self.sets_inside = nest.access is WORDS and nest.channels == _ROW_LANES and sets > 1
+        emissions = self.shape.emissions
+        self.emissions = emissions.T if self.sets_inside else emissions
+        self.output = Output(nest, self.emissions)
+        self.gather = Gather([], words=False)  # none, or streamed copies: see `Gather.of_chunks`
+        if nest.access.activation_bytes and not nest.chunked:
+            self.gather = Gather.of_memory(nest, self.shape, inside=self.sets_inside)
+        self.access_bytes = nest.access.activation_bytes
+        activations = sets * self.shape.sizes[1] * self.shape.sizes[2]
+        values = activations * max(self.access_bytes, 1)
+        self.num_values = max(1, values, emissions.size * nest.channels)  # of a tile
+
+
 class OpStep(Step):
     """The base of all classes of ops."""
 
@@ -49,33 +71,19 @@ class OpStep(Step):
         self,
         nest: Nest,
         tiles: list[int],
-        gather: Gather,
+        layout: Layout,
         weights: Weights,
-        output: Output,
+        gather: Gather,
         spline: Spline | None = None,
     ) -> None:
         self.pc = nest.instruction.pc
         self.instruction = nest.instruction
-        self.tiles, self.gather, self.output = tiles, gather, output
+        self.tiles, self.gather, self.layout = tiles, gather, layout
+        self.tile_numbers = np.array(tiles)
         self.channels = nest.channels
         self.rows, self.headers = weights.rows, weights.headers
-        lanes = np.broadcast_to(nest.lanes, (nest.steps,)) if nest.access.lanes else 0
-        used = weights.index * _ROW_LANES + lanes
-        self.shape = shape_of(nest, used)
-        self.used = used[self.shape.order[:, 0]].astype(np.int32)  # (weight sets, reduction)
-        order = self.shape.order[:1] if self.shape.shares_input else self.shape.order
-        # Four channels with weights of their own: the weight sets are innermost, in long runs.
-        self.sets_inside = nest.access is WORDS and nest.channels == _ROW_LANES and len(order) > 1
-        emissions = self.shape.emissions
-        if self.sets_inside:
-            order, emissions = order.transpose(2, 1, 0), emissions.T
-        if nest.access.activation_bytes:
-            gather.prepare(nest, order)
-        output.prepare(nest, emissions)
-        # Only its shape is needed from here on: a large model has ten million steps.
-        no_memory = np.broadcast_to(np.int64(0), self.shape.order.shape)
-        emissions = nest.shared(emissions)
-        self.shape = replace(self.shape, order=no_memory, emissions=emissions)
+        self.shape, self.output = layout.shape, layout.output
+        self.used, self.sets_inside = layout.shape.used, layout.sets_inside
         self.access = nest.access
         self.requantization = Requantization(
             as_float(nest.instruction["clamp_min"]),
@@ -90,19 +98,19 @@ class OpStep(Step):
         # The rows' content and the prepared weights, in one object because threads share a plan.
         self._kept: tuple[bytes, Any] | None = None
         self._changes = 0
-        values = max(
-            1, order.size * max(self.gather.size, 1), self.shape.emissions.size * self.channels
-        )
-        self.batch = max(1, _BATCH_VALUES // values)
+        self.batch = max(1, _BATCH_VALUES // layout.num_values)
 
     @property
     def emission_order(self) -> NDArray[np.int64]:
         """The place in program order of each emission, as `compute` returns them."""
-        return self.shape.emissions.reshape(-1)
+        return self.layout.emissions.reshape(-1)
 
     def run(self, state: State) -> None:
         """Gather, compute and scatter, a few tiles at a time."""
-        prepared = self.prepared(state)
+        self.run_prepared(state, self.prepared(state))
+
+    def run_prepared(self, state: State, prepared: Any) -> None:  # noqa: ANN401
+        """Run with the weights that `prepared` has returned."""
         for first in range(0, len(self.tiles), self.batch):
             tiles = self.tiles[first : first + self.batch]
             stored = self.compute(state, prepared, tiles, first)

@@ -10,52 +10,63 @@ import numpy as np
 from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.queues import Chunk
 from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.steps.shape import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_WORD = 4  # bytes
+
+
 class Gather:
-    """The source of a step's activations: narrow memory, or the rows of a delivery."""
+    """The source of a step's activations: narrow memory, or the rows of deliveries."""
 
     def __init__(
         self,
-        addresses: NDArray[np.int64],
-        chunk_of: NDArray[np.int64],
-        chunks: Sequence[Sequence[Chunk]],
-        base: int,
+        index: Sequence[NDArray[np.int64]],
+        *,
+        words: bool,
+        chunks: Sequence[Sequence[Chunk]] = (),
     ) -> None:
-        self.addresses, self.chunk_of, self.chunks, self.base = addresses, chunk_of, chunks, base
-        self.index: list[NDArray[np.int64]] = []
-        self.size = 0
+        self.index, self.words, self.chunks = index, words, chunks  # one index for each delivery
 
-    def prepare(self, nest: Nest, order: NDArray[np.int64]) -> None:
-        """Fix the order and the width of each access, and release the walk."""
-        self.size = nest.access.activation_bytes
-        if self.chunks:
-            self._prepare_chunks(nest, order)
+    @classmethod
+    def of_memory(cls, nest: Nest, shape: Shape, *, inside: bool) -> Gather:
+        """Gather from narrow memory; ``inside`` puts the weight sets innermost."""
+        size, addresses = nest.access.activation_bytes, nest.activations
+        words = size == _WORD and addresses.multiples_of(_WORD)
+        if shape.listed is None:
+            sets, positions, reduction = shape.axes
+            axes = positions + reduction if shape.shares_input else sets + positions + reduction
+            if inside:
+                axes = reduction + positions + sets
+            where = addresses.along(axes, _WORD if words else 1)
         else:
-            self.index = [nest.shared(self._units(self.addresses[order].reshape(-1)))]
-        self.addresses = self.chunk_of = np.zeros(0, np.int64)
+            where = nest.in_addresses[_order(nest, shape, inside=inside)].reshape(-1)
+            where = where // _WORD if words else where
+        return cls([where if words else _bytes(where, size)], words=words)
 
-    def _prepare_chunks(self, nest: Nest, order: NDArray[np.int64]) -> None:
-        for chunks in self.chunks:
-            if any(chunk.rows != chunks[0].rows for chunk in chunks):
+    @classmethod
+    def of_chunks(
+        cls, nest: Nest, shape: Shape, deliveries: Sequence[Sequence[Chunk]], *, inside: bool
+    ) -> Gather:
+        """Gather from the chunks of a delivery to each tile."""
+        size, addresses = nest.access.activation_bytes, nest.in_addresses
+        order = _order(nest, shape, inside=inside)
+        offsets = []
+        for chunks in deliveries:
+            if any(not np.array_equal(chunk.rows, chunks[0].rows) for chunk in chunks):
                 raise nest.stop("a streamed copy over two deliveries", "in_base")
             start = np.array([chunk.first_byte for chunk in chunks])
             limit = np.array([chunk.num_bytes for chunk in chunks])
-            offset = self.addresses - chunks[0].address
-            if (offset < 0).any() or (offset + self.size > limit[self.chunk_of]).any():
+            offset = addresses - chunks[0].address
+            if (offset < 0).any() or (offset + size > limit[nest.chunk_of]).any():
                 raise nest.stop("a streamed copy that leaves its chunk", "in_base")
-            where = (start[self.chunk_of] + offset)[order].reshape(-1)
-            self.index.append(nest.shared(self._units(where)))
-
-    def _units(self, addresses: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return word addresses if all are whole words, else byte addresses."""
-        self.words = self.size == 4 and not (addresses % 4).any()
-        if self.words:
-            return addresses // 4
-        return (addresses[:, None] + np.arange(self.size)).reshape(-1)
+            offsets.append((start[nest.chunk_of] + offset)[order].reshape(-1))
+        words = size == _WORD and not any((each % _WORD).any() for each in offsets)
+        index = [nest.shared(each // _WORD if words else _bytes(each, size)) for each in offsets]
+        return cls(index, words=words, chunks=deliveries)
 
     def read(self, state: State, tiles: Sequence[int], first: int) -> NDArray[np.uint8]:
         """Return the bytes, one row for each tile; the step's ``tiles`` start at ``first``."""
@@ -63,7 +74,7 @@ class Gather:
         out = np.empty((len(tiles), self.index[0].size), dtype)
         for position, tile in enumerate(tiles):
             if self.chunks:
-                rows = state.rows[list(self.chunks[first + position][0].rows)].reshape(-1)
+                rows = state.rows[self.chunks[first + position][0].rows].reshape(-1)
                 source = rows.view(np.uint32) if self.words else rows
                 index = self.index[first + position]
             else:
@@ -76,23 +87,16 @@ class Gather:
 class Output:
     """The destination of the emissions."""
 
-    def __init__(self, words: NDArray[np.int64], keep: NDArray[np.bool_] | None) -> None:
-        self.addresses, self.keep = words, keep
-        self.where: NDArray[np.int64] | slice = words.reshape(-1)
+    def __init__(self, nest: Nest, emissions: NDArray[np.int64]) -> None:
+        words = (nest.out_words // _WORD)[emissions].reshape(-1)
         self.kept: NDArray[np.bool_] | None = None
-
-    def prepare(self, nest: Nest, emissions: NDArray[np.int64]) -> None:
-        """Fix the order of the emissions."""
-        words = (self.addresses // 4)[emissions].reshape(-1)
-        if self.keep is not None:
-            self.kept = self.keep[emissions].reshape(-1)
+        if nest.keep is not None:
+            self.kept = nest.keep[emissions].reshape(-1)
             words = words[self.kept]
         start = int(words[0]) if len(words) else 0
+        self.where: NDArray[np.int64] | slice = words
         if np.array_equal(words, start + np.arange(len(words))):
             self.where = slice(start, start + len(words))
-        else:
-            self.where = nest.shared(words)
-        self.addresses, self.keep = np.zeros(0, np.int64), None
 
     def write(self, state: State, tiles: Sequence[int], stored: NDArray[np.uint8]) -> None:
         """Store bytes: one row for each tile."""
@@ -100,3 +104,16 @@ class Output:
         for position, tile in enumerate(tiles):
             values = words[position] if self.kept is None else words[position][self.kept]
             state.narrow_words[tile][self.where] = values
+
+
+def _order(nest: Nest, shape: Shape, *, inside: bool) -> NDArray[np.int64]:
+    """The steps as (weight sets, positions, reduction), one set if all read the same."""
+    order = shape.listed
+    if order is None:
+        order = nest.ordered(shape.axes[0] + shape.axes[1] + shape.axes[2]).reshape(shape.sizes)
+    order = order[:1] if shape.shares_input else order
+    return order.transpose(2, 1, 0) if inside else order
+
+
+def _bytes(addresses: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    return (addresses[:, None] + np.arange(size)).reshape(-1)

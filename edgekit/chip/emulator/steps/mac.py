@@ -7,7 +7,6 @@ reused while their bytes do not change; cached parameters never change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,9 @@ import numpy as np
 from edgekit.chip.arithmetic.requantize import EXACT_FLOAT32
 from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.state import State
-from edgekit.chip.emulator.steps.base import OpStep, Weights
-from edgekit.chip.emulator.steps.gather import Gather, Output
+from edgekit.chip.emulator.steps.base import Layout, OpStep, Weights
+from edgekit.chip.emulator.steps.fused import Fused, fused
+from edgekit.chip.emulator.steps.products import Prepared, sum_products
 from edgekit.chip.isa.access import WORDS
 
 if TYPE_CHECKING:
@@ -27,20 +27,27 @@ _RUN = 1024  # values that numpy computes at a time, about
 _MAX_SPLITS = 4  # at most; float32 products are then summed in float64
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Weights of a multiply-accumulate step."""
-
-    kind: str  # "copy", "diagonal", "product"
-    matrices: tuple[NDArray[Any], ...]  # splits along the reduction
-    bounds: tuple[int, ...]  # where the splits end
-    # (weight sets, channels), all added constants; float32 if that holds all sums with them
-    bias: NDArray[Any]
-    multiplier: NDArray[np.float32] | np.float32
-
-
 class MacStep(OpStep):
     """Activations times weights."""
+
+    _fused: tuple[Prepared, Fused | None] | None = None  # of the last prepared weights
+
+    def run(self, state: State) -> None:
+        """See `OpStep`; by compiled code where there is any and nobody observes the results."""
+        if state.kernels is None or state.observer is not None or self.gather.chunks:
+            super().run(state)
+            return
+        prepared: Prepared = self.prepared(state)
+        kept = self._fused
+        if kept is None or kept[0] is not prepared:
+            made = None
+            if self.access.activations == "u1":
+                made = fused(self.layout, self.requantization, prepared)
+            kept = self._fused = prepared, made
+        if kept[1] is None:
+            self.run_prepared(state, prepared)
+        else:
+            kept[1].run(state, self.tile_numbers, self.batch)
 
     def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Prepared:
         """Return weights minus their zero point, and the bias with all constants folded in."""
@@ -177,13 +184,13 @@ class MacStep(OpStep):
         """
         if self.sets_inside:
             return self._sums_inside(inputs, prepared, num_tiles)
-        shape = (num_tiles, -1, self.shape.order.shape[1], self.shape.order.shape[2])
+        shape = (num_tiles, -1, *self.shape.sizes[1:])
         sets = len(self.used)
         if prepared.kind == "diagonal":
             total = self._sum_diagonal(inputs.reshape(*shape, 4), prepared.matrices[0])
         else:
             values = inputs.reshape(*shape[:3], shape[3] * self.access.per_step)
-            total = self._sum_product(values, prepared)
+            total = sum_products(values, prepared)
             if self.shape.shares_input:
                 split = total.reshape(num_tiles, -1, sets, self.channels)
                 total = np.ascontiguousarray(split.transpose(0, 2, 1, 3))
@@ -192,7 +199,7 @@ class MacStep(OpStep):
     def _sums_inside(
         self, inputs: NDArray[Any], prepared: Prepared, num_tiles: int
     ) -> NDArray[np.float32]:
-        sets, positions, taps = self.shape.order.shape
+        sets, positions, taps = self.shape.sizes
         if prepared.kind == "diagonal":
             (weights,) = prepared.matrices
             values = inputs.reshape(num_tiles, taps, -1, weights.shape[1])
@@ -203,7 +210,7 @@ class MacStep(OpStep):
             return _with_bias(total, prepared.bias)
         values = inputs.reshape(num_tiles, taps, positions, sets, _ROW_LANES)
         values = values.transpose(0, 3, 2, 1, 4).reshape(num_tiles, sets, positions, -1)
-        total = self._sum_product(values, prepared).transpose(0, 2, 1, 3)
+        total = sum_products(values, prepared).transpose(0, 2, 1, 3)
         return _with_bias(np.ascontiguousarray(total), prepared.bias)
 
     def _long_runs(
@@ -218,7 +225,7 @@ class MacStep(OpStep):
         form one run with the channels of all sets.
         """
         taps, sets, _ = weights.shape
-        positions, width = self.shape.order.shape[1], sets * _ROW_LANES
+        positions, width = self.shape.sizes[1], sets * _ROW_LANES
         times = max(each for each in range(1, max(_RUN // width, 1) + 1) if positions % each == 0)
         runs = np.tile(weights.reshape(taps, width), times)
         if isinstance(multiplier, np.ndarray):
@@ -245,21 +252,6 @@ class MacStep(OpStep):
             return np.repeat(total, len(self.used), axis=1)
         return total
 
-    @staticmethod
-    def _sum_product(values: NDArray[np.uint8], prepared: Prepared) -> NDArray[Any]:
-        start = 0
-        total: NDArray[Any] | None = None
-        for matrix, end in zip(prepared.matrices, prepared.bounds):
-            factors = values[..., start:end].astype(matrix.dtype)
-            if len(matrix) == 1:  # one product of all tiles is faster than one for each
-                part = factors.reshape(-1, end - start) @ matrix[0]
-                part = part.reshape(*factors.shape[:-1], -1)
-            else:
-                part = np.matmul(factors, matrix)
-            total = part if total is None else total.astype(np.float64) + part
-            start = end
-        return total if total is not None else np.zeros(0)
-
 
 def _with_bias(total: NDArray[Any], bias: NDArray[Any]) -> NDArray[np.float32]:
     """Return sums with biases, rounded once."""
@@ -276,13 +268,12 @@ class SumsStep(MacStep):
         self,
         nest: Nest,
         tiles: list[int],
-        gather: Gather,
+        layout: Layout,
         weights: Weights,
-        output: Output,
         first_row: int,
     ) -> None:
-        super().__init__(nest, tiles, gather, weights, output)
-        order = self.shape.emissions.reshape(-1)
+        super().__init__(nest, tiles, layout, weights, layout.gather)
+        order = layout.emissions.reshape(-1)
         starts = first_row + nest.num_emissions * np.arange(len(tiles))
         self.out_rows = starts[:, None] + order
 

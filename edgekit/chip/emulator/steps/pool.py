@@ -10,8 +10,8 @@ import numpy as np
 from edgekit.chip.arithmetic.spline import Spline
 from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.state import State
-from edgekit.chip.emulator.steps.base import OpStep, Weights
-from edgekit.chip.emulator.steps.gather import Gather, Output
+from edgekit.chip.emulator.steps.base import Layout, OpStep, Weights
+from edgekit.chip.emulator.steps.gather import Gather
 from edgekit.chip.emulator.steps.mac import MacStep
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class PoolStep(OpStep):
 def make_step(
     nest: Nest,
     tiles: list[int],
-    gather: Gather,
+    layout: Layout,
     weights: Weights,
-    output: Output,
+    gather: Gather,
     spline: Spline | None,
 ) -> OpStep:
     """Return the step for ``nest`` on tiles that use the same weights."""
     kind = MacStep if nest.access.activation_bytes else PoolStep
-    step = kind(nest, tiles, gather, weights, output, spline)
+    step = kind(nest, tiles, layout, weights, gather, spline)
     if kind is PoolStep and step.shape.there is not None:
         raise nest.stop("a partial last round that shortens some sums of a pool", "last_loop")
     return step

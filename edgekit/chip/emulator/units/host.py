@@ -149,8 +149,9 @@ class Infeed(Task):
             first, number = self._from_input(planner)
         else:
             first, number = self._from_parameters(planner)
+        numbers = np.arange(first, first + number)
         for tile in tiles_of(self.instruction["tiles"]):
-            planner.tiles[tile].inbox[0].extend(range(first, first + number))
+            planner.tiles[tile].inbox[0].put(numbers)
         self.waiting = 0
 
     def _from_scalar(self, planner: Planner) -> tuple[int, int]:

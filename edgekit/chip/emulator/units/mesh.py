@@ -9,7 +9,8 @@ words that the tile's op has written, and of words that have arrived from other 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 import numpy as np
 
@@ -37,10 +38,15 @@ class MeshSend(Step):
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], first: int) -> None:
         self.where = tile_words(tiles, words)
+        self.places = np.array(tiles), words
         self.flight = slice(first, first + len(tiles) * len(words))
 
     def run(self, state: State) -> None:
         """Gather."""
+        if state.kernels is not None:
+            kernels: Any = state.kernels
+            kernels.send(state.mesh, self.flight.start, state.narrow_words, *self.places)
+            return
         state.mesh[self.flight] = state.narrow_words[self.where].reshape(-1)
 
 
@@ -48,18 +54,26 @@ class MeshReceive(Step):
     """Store words in flight in narrow memory."""
 
     def __init__(
-        self, tiles: list[int], words: NDArray[np.int64], flight: NDArray[np.int64]
+        self,
+        tiles: list[int],
+        words: NDArray[np.int64],
+        flight: Sequence[tuple[int, int]],
     ) -> None:
+        """``flight`` has the words of all tiles in order, as (first, number) parts."""
         self.where = tile_words(tiles, words)
-        first = int(flight.reshape(-1)[0])
-        in_order = np.array_equal(flight.reshape(-1), first + np.arange(flight.size))
-        self.flight: NDArray[np.int64] | slice = (
-            slice(first, first + flight.size) if in_order else flight.reshape(-1)
-        )
-        self.shape = flight.shape
+        self.places = np.array(tiles), words
+        self.shape = len(tiles), len(words)
+        first, number = flight[0]
+        self.flight: NDArray[np.int64] | slice = slice(first, first + number)
+        if len(flight) > 1:
+            self.flight = np.concatenate([np.arange(start, start + n) for start, n in flight])
 
     def run(self, state: State) -> None:
         """Scatter."""
+        if state.kernels is not None and isinstance(self.flight, slice):
+            kernels: Any = state.kernels
+            kernels.receive(state.mesh, self.flight.start, state.narrow_words, *self.places)
+            return
         state.narrow_words[self.where] = state.mesh[self.flight].reshape(self.shape)
 
 
@@ -68,10 +82,15 @@ class MeshFill(Step):
 
     def __init__(self, tiles: list[int], words: NDArray[np.int64], pattern: int) -> None:
         self.where = tile_words(tiles, words)
+        self.places = np.array(tiles), words
         self.pattern = np.uint32(pattern)
 
     def run(self, state: State) -> None:
         """Fill."""
+        if state.kernels is not None:
+            kernels: Any = state.kernels
+            kernels.fill(state.narrow_words, *self.places, self.pattern)
+            return
         state.narrow_words[self.where] = self.pattern
 
 
@@ -118,7 +137,9 @@ class Mesh(Task):
         """Return word addresses; the last group is short if the instruction requests it."""
         instruction = self.instruction
         walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
-        addresses = walk.addresses()[steps_of(instruction, half, walk.counts)]
+        addresses = walk.addresses()
+        if _is_short(instruction, half):
+            addresses = addresses[steps_of(instruction, half, walk.counts)]
         low, high = int(addresses.min()), int(addresses.max())
         if check and (low < 0 or high + 4 > NARROW_BYTES or low % 4):
             raise self.stop(
@@ -213,13 +234,7 @@ class Mesh(Task):
                 for tile, each in zip(tiles, parts):
                     corners = planner.tiles[tile].corners
                     corners.setdefault(instruction["i_addr"], deque()).extend(each)
-            flight = np.stack(
-                [
-                    np.concatenate([np.arange(first, first + n) for first, n in each])
-                    for each in parts
-                ]
-            )
-            planner.add(MeshReceive(tiles, self.in_words, flight))
+            planner.add(MeshReceive(tiles, self.in_words, _joined(chain(*parts))))
         counted = _signals(instruction)
         for tile in tiles:
             if self.in_words is not None and not self.to_corner:
@@ -241,10 +256,21 @@ def _take(box: deque[tuple[int, int]], number: int) -> list[tuple[int, int]]:
     return parts
 
 
+def _joined(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join parts that follow each other."""
+    joined: list[tuple[int, int]] = []
+    for first, number in parts:
+        if joined and sum(joined[-1]) == first:
+            joined[-1] = joined[-1][0], joined[-1][1] + number
+        else:
+            joined.append((first, number))
+    return joined
+
+
 def steps_of(instruction: Instruction, half: str, counts: tuple[int, ...]) -> NDArray[np.int64]:
     """The steps of a half's nest that are executed, int64: its last group may be short."""
     steps = np.arange(product(counts))
-    if not instruction[f"{half}group"] and not instruction[f"{half}group_stride"]:
+    if not _is_short(instruction, half):
         return steps
     # All but the last round of the outermost level are whole; in the last one the innermost level
     # is short.
@@ -255,6 +281,11 @@ def steps_of(instruction: Instruction, half: str, counts: tuple[int, ...]) -> ND
     rounds = steps.reshape(counts[level], -1)
     cut = rounds[-1].reshape(-1, counts[0])[:, :short]
     return np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
+
+
+def _is_short(instruction: Instruction, half: str) -> bool:
+    """Whether the last group of a half's nest is short."""
+    return bool(instruction[f"{half}group"] or instruction[f"{half}group_stride"])
 
 
 def all_waits(instruction: Instruction) -> list[tuple[int, int, int]]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,9 @@ import numpy as np
 from edgekit.chip.arithmetic.spline import APPLY, Spline
 from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.plan import Planner, Task
-from edgekit.chip.emulator.queues import Chunk, take
-from edgekit.chip.emulator.steps.base import Weights
-from edgekit.chip.emulator.steps.gather import Gather, Output
+from edgekit.chip.emulator.queues import Chunk
+from edgekit.chip.emulator.steps.base import Layout, Weights
+from edgekit.chip.emulator.steps.gather import Gather
 from edgekit.chip.emulator.steps.mac import SumsStep
 from edgekit.chip.emulator.steps.pool import make_step
 from edgekit.chip.isa.decode import Instruction
@@ -32,6 +31,7 @@ class Op(Task):
         super().__init__(instruction, order)
         self.nest = Nest(instruction)
         self.written, self.narrow_written = self.nest.written, self.nest.narrow_written
+        self._layouts: dict[bool, Layout] = {}  # for weights that are streamed or not
 
     # -- when it can run
 
@@ -51,7 +51,7 @@ class Op(Task):
             first = queues.scaling[0]
             sets = self.nest.num_sets(first.num_rows)
             return (
-                bool(first.rows)
+                bool(len(first.rows))
                 or len(queues.headers.get(first.header, ())) >= sets
                 or len(queues.queue(first.header)) >= first.num_rows
             )
@@ -85,10 +85,13 @@ class Op(Task):
             return
         spline, nest = self._spline(planner, tiles), self.nest
         for key, group in sharing.items():
-            chunks = [self._take_chunks(planner, tile) for tile in group] if nest.chunked else []
-            gather = Gather(nest.in_addresses, nest.chunk_of, chunks, self.instruction["in_base"])
-            output = Output(nest.out_words, nest.keep)
-            planner.add(make_step(nest, group, gather, weights[key], output, spline))
+            layout = self._layout(weights[key])
+            gather = layout.gather
+            if nest.chunked:
+                chunks = [self._take_chunks(planner, tile) for tile in group]
+                inside = layout.sets_inside
+                gather = Gather.of_chunks(nest, layout.shape, chunks, inside=inside)
+            planner.add(make_step(nest, group, layout, weights[key], gather, spline))
         for tile in tiles:
             if self.instruction["cfg0"] & 1:
                 level = self.instruction["cfg0"] >> 1 & 7
@@ -101,16 +104,21 @@ class Op(Task):
         """Write sums to rows of wide memory, where a scaling load reads them as biases."""
         where = f"{self.instruction.where}, field psum_base"
         for key, group in sharing.items():
-            gather = Gather(self.nest.in_addresses, self.nest.chunk_of, [], 0)
             number = self.nest.num_emissions
             first = planner.new_rows(number * len(group))
-            output = Output(self.nest.out_words, None)
-            planner.add(SumsStep(self.nest, group, gather, weights[key], output, first))
-            for position, tile in enumerate(group):
-                rows = self.nest.sum_rows.tolist()
-                at = first + position * number
-                planner.put_rows(tile, rows, list(range(at, at + number)), where)
+            layout = self._layout(weights[key])
+            planner.add(SumsStep(self.nest, group, layout, weights[key], first))
+            numbers = first + np.arange(number * len(group)).reshape(len(group), number)
+            planner.wide.put(group, self.nest.sum_rows, numbers, where)
+            for tile in group:
                 self.waiting &= ~(1 << tile)
+
+    def _layout(self, weights: Weights) -> Layout:
+        layout = self._layouts.get(weights.streamed)
+        if layout is None:
+            index = self.nest.streamed if weights.streamed else self.nest.resident
+            layout = self._layouts[weights.streamed] = Layout(self.nest, index)
+        return layout
 
     def _spline(self, planner: Planner, tiles: list[int]) -> Spline | None:
         """Return the table that is loaded on all of ``tiles``, if the op uses one."""
@@ -136,17 +144,16 @@ class Op(Task):
         queue = queues.queue(self.nest.base_row)
         number = self.nest.num_rows
         several = (self.nest.has_scaling or self.nest.fills > 1) and self.nest.is_above_base
-        if self.nest.stream_row >= 0 or (several and len(queue) >= number):
-            # An op without its own count of rows uses the stream that arrived at its address.
-            rows = np.array(take(queue, number))
-            index = self.nest.streamed
+        # An op without its own count of rows uses the stream that arrived at its address.
+        streamed = self.nest.stream_row >= 0 or (several and len(queue) >= number)
+        if streamed:
+            rows = queue.take(number)
         else:
-            used, index = np.unique(self.nest.resident, return_inverse=True)
-            rows = np.array([planner.row_at(tile, row, where) for row in used.tolist()])
+            rows = planner.wide.at(tile, self.nest.resident_rows, where)
         headers = self._headers(planner, tile)
         known = [planner.constant_bytes[each] for each in (rows, headers)]
         constant = all((each >= 4 * self.nest.channels).all() for each in known)
-        return Weights(rows, index.reshape(-1), headers, constant)
+        return Weights(rows, streamed, headers, constant)
 
     def _headers(self, planner: Planner, tile: int) -> NDArray[np.int64]:
         """Return row numbers of the header sets: (sets, rows of one); without scaling, no sets."""
@@ -156,27 +163,25 @@ class Op(Task):
         per_set = instruction["bias"] + instruction["per_channel"] + self.nest.has_zero_rows
         if not self.nest.has_scaling and not self.nest.has_zero_rows:
             return np.zeros((0, 0), np.int64)
-        if self.nest.has_scaling and queues.scaling[0].rows:
+        if self.nest.has_scaling and len(queues.scaling[0].rows):
             step = 2 if instruction["bias"] and instruction["per_channel"] else 1
             starts = queues.scaling.popleft().rows[::step]
-            sets = [
-                [planner.row_at(tile, row + k, where) for k in range(per_set)] for row in starts
-            ]
+            places = starts[:, None] + np.arange(per_set)
+            sets = planner.wide.at(tile, places, where)
         else:
             if self.nest.has_scaling:
                 scaling = queues.scaling.popleft()
                 header, number = scaling.header, self.nest.num_sets(scaling.num_rows)
             else:
                 header, number = instruction["zp_row_first"], self.nest.groups
-            queue = queues.headers.get(header, deque())
+            queue = queues.header_queue(header)
             if len(queue) >= number:
-                sets = [list(queue.popleft()) for _ in range(number)]
+                sets = queue.take(number)
             else:  # a stream of nothing but scaling rows
-                stream = queues.queue(header)
-                sets = [[stream.popleft() for _ in range(per_set)] for _ in range(number)]
+                sets = queues.queue(header).take(number * per_set).reshape(number, per_set)
+        if sets.shape[1] != per_set:
+            raise self.stop(f"header sets of {sets.shape[1]} rows, expected {per_set}", "bias")
         sets = self.nest.set_of_each_group(sets)
         if len(sets) != self.nest.groups:
             raise self.stop(f"{len(sets)} header sets for {self.nest.groups} groups", "group_level")
-        if any(len(rows) != per_set for rows in sets):
-            raise self.stop(f"header sets of {len(sets[0])} rows, expected {per_set}", "bias")
-        return np.array(sets, np.int64)
+        return sets

@@ -6,14 +6,17 @@ A packet is a row number here, so sending does not copy data.
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgekit.chip.emulator.plan import Planner, Task, check_aligned
-from edgekit.chip.emulator.queues import take
 from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS
+from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS, tiles_of
 from edgekit.chip.isa.walks import Walk, coarse_walk, product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _NARROW_TO_WIDE = 13  # sync counter
 _WAIT = 1  # operation of a record
@@ -39,7 +42,8 @@ class RingSend(Task):
         super().__init__(instruction, order)
         check_aligned(instruction, "addr")
         walk = coarse_walk(instruction, "", 4, instruction["addr"], unit=ROW_UNITS)
-        self.rows = [int(address) // ROW_UNITS for address in walk.addresses()]
+        self.places = walk.addresses() // ROW_UNITS
+        self.rows: list[int] = self.places.tolist()
         self.read = frozenset(self.rows)
         self.streams = instruction["slots"] > 0
         # Records of the other counters order the producers.
@@ -69,19 +73,19 @@ class RingSend(Task):
     def fire(self, planner: Planner, tiles: list[int]) -> None:
         """Move row numbers into the receivers' queues."""
         inbox = self.instruction["to_consumer1"]
+        receivers = tiles_of(self.dest & _TO_SCALAR - 1)
         for tile in tiles:
             if self.streams:
-                queue = planner.tiles[tile].queue(self.rows[0])
-                packets = [queue.popleft() for _ in self.rows]
+                packets = planner.tiles[tile].queue(self.rows[0]).take(len(self.rows))
             else:
                 where = f"{self.instruction.where}, field addr"
-                packets = [planner.row_at(tile, row, where) for row in self.rows]
+                packets = planner.wide.at(tile, self.places, where)
             if self.dest & _TO_SCALAR:
                 last = len(packets) - 1
-                planner.to_scalar.extend((number, k == last) for k, number in enumerate(packets))
-            for receiver in range(NUM_TILES):
-                if self.dest >> receiver & 1:
-                    planner.tiles[receiver].inbox[inbox].extend(packets)
+                numbers = packets.tolist()
+                planner.to_scalar.extend((number, k == last) for k, number in enumerate(numbers))
+            for receiver in receivers:
+                planner.tiles[receiver].inbox[inbox].put(packets)
             self.waiting &= ~(1 << tile)
 
 
@@ -99,7 +103,8 @@ class RingReceive(Task):
         walk = coarse_walk(instruction, "", 4, base, unit=ROW_UNITS)
         shortened = bool(instruction["group"] or instruction["group_stride"])
         num_rows = short_walk(walk, instruction["group"], shortened=shortened)
-        self.rows = [int(address) // ROW_UNITS for address in walk.addresses()[:num_rows]]
+        self.arriving = walk.addresses()[:num_rows] // ROW_UNITS
+        self.rows: list[int] = self.arriving.tolist()
         self.base = base // ROW_UNITS
         self.written = frozenset(self.rows)
         self.header_rows = instruction["header_rows"] + 1 if instruction["header_en"] else 0
@@ -116,7 +121,7 @@ class RingReceive(Task):
         """Check the flags in the address's low bits: one value for a program, 2 if it caches."""
         flags = self.instruction["addr"] % ROW_UNITS
         planner.receive_flags.add(flags)
-        allowed = (0,) if planner.known_rows is not None else (0, 2)
+        allowed = (0, 2) if planner.is_caching else (0,)
         if flags not in allowed or len(planner.receive_flags) > 1:
             raise self.stop(
                 f"wide memory address {self.instruction['addr']:#x} is not aligned to 256 bytes",
@@ -132,34 +137,33 @@ class RingReceive(Task):
         """Store the row numbers in wide memory and in the streams."""
         where = f"{self.instruction.where}, field addr"
         header = self.instruction["header_addr"]
-        places, sets, is_data = self._places()
-        for tile in tiles:
+        places, headers, data = self._places()
+        numbers = np.empty((len(tiles), len(places)), np.int64)
+        for tile, line in zip(tiles, numbers):
             queues = planner.tiles[tile]
-            inbox = queues.inbox[self.inbox]
-            numbers = take(inbox, len(places))
-            planner.put_rows(tile, places, numbers, where)
-            queues.arrived(self.rows)
-            for first in sets:
-                one = tuple(numbers[first : first + self.header_rows])
-                queues.headers.setdefault(header, deque()).append(one)
+            line[:] = queues.inbox[self.inbox].take(len(places))
+            if headers is not None:
+                queues.header_queue(header).put(line[headers])
             if self.queued:
-                queues.queue(self.base).extend(compress(numbers, is_data) if sets else numbers)
+                queues.queue(self.base).put(line[data] if headers is not None else line)
             self.waiting &= ~(1 << tile)
+        planner.wide.put(tiles, places, numbers, where)
+        planner.wide.arrive(tiles, self.arriving)
 
-    def _places(self) -> tuple[list[int], list[int], list[bool]]:
-        """Return the wide row of each packet, the first packet of each set of headers, the rest."""
-        if not self.header_rows:
-            return self.rows, [], []
+    def _places(
+        self,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64]]:
+        """Return the wide row of each packet, the packets of each set of headers, the others."""
+        rows, per_set = self.arriving, self.header_rows
+        if not per_set:
+            return rows, None, rows
         header = self.instruction["header_addr"]
         ring = self.instruction["header_last"] - header + 1
-        wrap = self.streams and ring > 0
-        places: list[int] = []
-        sets, is_data = [], []
-        for number, start in enumerate(range(0, len(self.rows), self.per_header)):
-            sets.append(len(places))
-            of_set = range(number * self.header_rows, (number + 1) * self.header_rows)
-            places += [header + (place % ring if wrap else place) for place in of_set]
-            group = self.rows[start : start + self.per_header]
-            places += group
-            is_data += [False] * self.header_rows + [True] * len(group)
-        return places, sets, is_data
+        place = np.arange(per_set * -(-len(rows) // self.per_header))
+        of_sets = header + (place % ring if self.streams and ring > 0 else place)
+        sets = place.reshape(-1, per_set)
+        headers = sets + self.per_header * np.arange(len(sets))[:, None]
+        data = np.arange(len(rows)) + per_set * (np.arange(len(rows)) // self.per_header + 1)
+        places = np.empty(len(place) + len(rows), np.int64)
+        places[headers.reshape(-1)], places[data] = of_sets, rows
+        return places, headers, data

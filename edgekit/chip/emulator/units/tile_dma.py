@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.chip.emulator.plan import Planner, Step, Task, check_aligned
-from edgekit.chip.emulator.queues import Chunk, Scaling, take
+from edgekit.chip.emulator.queues import Chunk, Scaling
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.units.ring import short_walk
 from edgekit.chip.isa.decode import Instruction
-from edgekit.chip.isa.memories import NARROW_BYTES, ROW_BYTES, ROW_UNITS, tile_words
+from edgekit.chip.isa.memories import NARROW_BYTES, ROW_BYTES, ROW_UNITS, tile_words, tiles_of
 from edgekit.chip.isa.walks import coarse_walk, product
 
 if TYPE_CHECKING:
@@ -108,25 +108,26 @@ class NarrowToWide(Task):
             )
         self.read = (low, high + 4)
         self.words = narrow.addresses() // 4
-        self.rows = [int(address) // ROW_UNITS for address in wide.addresses()]
+        self.places = wide.addresses() // ROW_UNITS
         if instruction["w_last"]:
-            self.rows = self._cut_rows(wide.counts)
+            self.places = self._cut_rows(wide.counts)
+        self.rows: list[int] = self.places.tolist()
         self.written = frozenset(self.rows)
         self.streams = instruction["w_rows"] > 0
         if instruction["transpose"]:
             self._check_transposed()
 
-    def _cut_rows(self, counts: tuple[int, ...]) -> list[int]:
+    def _cut_rows(self, counts: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the rows; the last round of the ring has fewer, in each pass of outer levels."""
         record = self.instruction["w_last"]
         last = (record >> _LAST_ROWS & _LAST_ROWS_MASK) + 1
         missing = record >> _MISSING_ROWS & _MISSING_ROWS_MASK
         if record >> _LAST_LEVEL & _LAST_LEVEL_MASK != 1 or last + missing != counts[0]:
             raise self.stop(f"a partial last round of {last} rows of {counts[0]}", "w_last")
-        rows = np.array(self.rows).reshape(-1, counts[1], counts[0])
+        rows = self.places.reshape(-1, counts[1], counts[0])
         there = np.ones(rows.shape, bool)
         there[:, -1, last:] = False
-        return [int(row) for row in rows[there]]
+        return rows[there]
 
     def _check_transposed(self) -> None:
         """Check that up to four positions on level 0 share a row, each with as many words.
@@ -165,21 +166,18 @@ class NarrowToWide(Task):
                 raise self.stop(f"{len(self.words)} words for {number} rows", "w_cnt0")
             before = None
             if not self.streams and per_row < _ROW_WORDS:
-                before = np.array(
-                    [
-                        [planner.row_at(tile, row, where, overwriting=True) for row in self.rows]
-                        for tile in tiles
-                    ]
+                before = np.stack(
+                    [planner.wide.at(tile, self.places, where, overwriting=True) for tile in tiles]
                 )
             planner.add(ToWide(tiles, self.words, rows, before, per_row))
         level = self.instruction["tail"] >> 1
-        for position, tile in enumerate(tiles):
+        planner.wide.put(tiles, self.places, rows, where)
+        signals = product(self.narrow.counts[level:])
+        for tile, made in zip(tiles, rows):
             queues = planner.tiles[tile]
-            queues.counters[_NARROW_TO_WIDE] += product(self.narrow.counts[level:])
-            made = rows[position].tolist()
-            planner.put_rows(tile, self.rows, made, where)
+            queues.counters[_NARROW_TO_WIDE] += signals
             if self.streams:
-                queues.queue(self.rows[0]).extend(made)
+                queues.queue(self.rows[0]).put(made)
             self.waiting &= ~(1 << tile)
 
 
@@ -221,14 +219,14 @@ class WideToNarrow(Task):
         shortened = bool(instruction["group"] or instruction["group_stride"])
         self.narrow_written = self._span()
         self.num_rows = short_walk(wide, instruction["group"], shortened=shortened)
-        addresses = wide.addresses()[: self.num_rows]
-        self.rows = [int(address) // ROW_UNITS for address in addresses]
+        self.places = wide.addresses()[: self.num_rows] // ROW_UNITS
+        self.rows: list[int] = self.places.tolist()
         self.skip = instruction["skip"] + 1 if instruction["skip_en"] else 0
         self.streams = bool(instruction["w_rows"] or instruction["w_circular"])
         self.scaling = bool(instruction["scaling"])
         self.stream_row = self.base if self.streams else -1
         self.from_ring = instruction["s0_id"] in _RING_READS
-        self.issued: dict[int, list[int]] = {}
+        self.issued: dict[int, NDArray[np.int64]] = {}
 
     def _span(self) -> tuple[int, int] | None:
         if self.instruction["scaling"]:
@@ -238,10 +236,9 @@ class WideToNarrow(Task):
 
     def begin(self, planner: Planner) -> None:
         """Record the last arrival of each row at the time of issue."""
-        for tile in range(len(planner.tiles)):
-            if self.waiting >> tile & 1:
-                version = planner.tiles[tile].version
-                self.issued[tile] = [version.get(row, 0) for row in self.rows]
+        if self.from_ring and not (self.scaling or self.streams):
+            for tile in tiles_of(self.waiting):
+                self.issued[tile] = planner.wide.arrivals(tile, self.places)
 
     def ready(self, planner: Planner, tile: int) -> bool:
         """Whether its rows have arrived."""
@@ -251,10 +248,8 @@ class WideToNarrow(Task):
         if self.streams:
             return len(queues.queue(self.base)) >= self.num_rows
         if self.from_ring:
-            return all(
-                queues.version.get(row, 0) > before
-                for row, before in zip(self.rows, self.issued[tile])
-            )
+            arrivals = planner.wide.arrivals(tile, self.places)
+            return bool((arrivals > self.issued[tile]).all())
         return not planner.written_before(self, tile, frozenset(self.rows))
 
     def fire(self, planner: Planner, tiles: list[int]) -> None:
@@ -267,9 +262,9 @@ class WideToNarrow(Task):
             self.waiting &= ~(1 << tile)
 
     def _announce_scaling(self, planner: Planner, tiles: list[int]) -> None:
-        rows = () if self.from_ring else tuple(self.rows)
-        if rows and self.instruction["mode"] == _TWICE:
-            if rows[::2] != rows[1::2]:
+        rows = self.places[:0] if self.from_ring else self.places
+        if len(rows) and self.instruction["mode"] == _TWICE:
+            if not np.array_equal(rows[::2], rows[1::2]):
                 raise self.stop("scaling rows that are not all loaded twice", "w_inc1")
             rows = rows[::2]
         for tile in tiles:
@@ -277,15 +272,14 @@ class WideToNarrow(Task):
 
     def _copy(self, planner: Planner, tiles: list[int]) -> None:
         where = f"{self.instruction.where}, field w_addr"
-        numbers = []
-        for tile in tiles:
-            queues = planner.tiles[tile]
-            if self.streams:
-                queue = queues.queue(self.base)
-                numbers.append(take(queue, self.num_rows))
-            else:
-                numbers.append([planner.row_at(tile, row, where) for row in self.rows])
-        rows = np.array(numbers, np.int64)
+        rows = np.stack(
+            [
+                planner.tiles[tile].queue(self.base).take(self.num_rows)
+                if self.streams
+                else planner.wide.at(tile, self.places, where)
+                for tile in tiles
+            ]
+        )
         there = self.num_rows * _ROW_WORDS - self.skip
         refills = [
             k for k in range(1, 6) if self.narrow.counts[k] > 1 and not self.narrow.strides[k]
@@ -303,8 +297,8 @@ class WideToNarrow(Task):
             planner.add(ToNarrow(tiles, rows, 0, words, len(words) // self.num_rows))
         else:
             planner.add(ToNarrow(tiles, rows, self.skip, words))
-        for tile, delivery in zip(tiles, rows.tolist()):
-            chunk = Chunk(4 * int(words[0]), 4 * len(words), tuple(delivery), 4 * self.skip)
+        for tile, delivery in zip(tiles, rows):
+            chunk = Chunk(4 * int(words[0]), 4 * len(words), delivery, 4 * self.skip)
             planner.tiles[tile].chunks.append(chunk)
 
     def _missing(self) -> int:
@@ -321,7 +315,6 @@ class WideToNarrow(Task):
         length, number = self.narrow.counts[0], self.narrow.counts[level]
         slot_words = self.instruction["slot"] * 2 // 4
         number = min(number, -(-there // length))
-        deliveries = [tuple(delivery) for delivery in rows.tolist()]
         for index in range(number):
             base = self.instruction["n_addr"] + index % 2 * slot_words
             size = min(length, there - index * length)
@@ -330,7 +323,7 @@ class WideToNarrow(Task):
                 self._check(words)
                 planner.add(ToNarrow(tiles, rows, self.skip + index * length, words))
             first_byte = 4 * (self.skip + index * length)
-            for tile, delivery in zip(tiles, deliveries):
+            for tile, delivery in zip(tiles, rows):
                 chunk = Chunk(4 * base, 4 * size, delivery, first_byte)
                 planner.tiles[tile].chunks.append(chunk)
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multiply-accumulate steps by compiled code: gather, sum, requantize and store in few passes.
+
+Covered are 8-bit activations in narrow memory and 8-bit results without a table; numpy computes
+all other steps. Matrices are multiplied by numpy's BLAS in both ways.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.chip.arithmetic.requantize import Requantization
+from edgekit.chip.emulator.kernels import runs_of
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.steps.base import Layout
+from edgekit.chip.emulator.steps.products import Prepared, sum_products
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WORD = 4  # bytes, and channels
+_ROW = 1024  # values that are computed at a time, at most
+
+
+class Fused:
+    """A step whose sums are made and stored by compiled code."""
+
+    def __init__(self, requantization: Requantization) -> None:
+        clamps = requantization.clamp_min, requantization.clamp_max, requantization.zero_point
+        self.limits = np.array(clamps, np.float32)
+
+    def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
+        """Compute all ``tiles``, up to ``batch`` at a time."""
+        raise NotImplementedError
+
+
+class FusedProduct(Fused):
+    """Sums over all channels of the input."""
+
+    def __init__(self, layout: Layout, requantization: Requantization, prepared: Prepared) -> None:
+        super().__init__(requantization)
+        self.prepared = prepared
+        sources, targets = _sources(layout), _targets(layout)
+        self.starts, self.length = runs_of(sources.reshape(-1), 1, sources.size)
+        self.shape = sources.shape
+        bias = prepared.bias
+        multiplier = np.broadcast_to(prepared.multiplier, bias.shape)
+        if layout.shape.shares_input:  # a position's values of all sets follow each other
+            targets = targets.transpose(1, 0, 2).reshape(1, targets.shape[1], -1)
+            bias, multiplier = bias.reshape(1, -1), multiplier.reshape(1, -1)
+        sets, positions, words = targets.shape
+        times = _times(positions, bias.shape[1]) if sets == 1 else 1
+        self.bias = np.tile(bias, times)
+        self.multiplier = np.tile(multiplier, times).astype(np.float32)
+        self.where = _rows(targets.reshape(-1, times * words))
+
+    def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
+        """See `Fused`."""
+        kernels: Any = state.kernels
+        for first in range(0, len(tiles), batch):
+            some = tiles[first : first + batch]
+            values = np.empty((len(some), self.starts.size * self.length), np.float32)
+            kernels.gather(state.narrow, some, self.starts, self.length, values)
+            total = sum_products(values.reshape(len(some), *self.shape), self.prepared)
+            total = total.reshape(len(some), len(self.bias), -1, self.bias.shape[1])
+            kernels.requantize(
+                total, self.bias, self.multiplier, self.limits, state.narrow_words, some, self.where
+            )
+
+
+class FusedDepthwise(Fused):
+    """Sums of each channel by itself."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        requantization: Requantization,
+        prepared: Prepared,
+        weights: NDArray[np.float32],
+    ) -> None:
+        """Lay out a step whose ``weights`` are (taps, values of a row)."""
+        super().__init__(requantization)
+        sources = _sources(layout).reshape(*layout.shape.sizes[:2], -1, _WORD)[..., 0]
+        sources, targets = sources.transpose(2, 1, 0), _targets(layout).transpose(1, 0, 2)
+        bias = prepared.bias.reshape(-1)
+        multiplier = np.broadcast_to(prepared.multiplier, prepared.bias.shape).reshape(-1)
+        if len(bias) == _WORD:  # the same weights for all positions
+            times = _times(sources.shape[1], _WORD)
+            weights, bias = np.tile(weights, times), np.tile(bias, times)
+            multiplier = np.tile(multiplier, times)
+        width = weights.shape[1]
+        starts, length = runs_of(sources.reshape(-1), _WORD, width)
+        self.starts = starts.reshape(len(weights), -1, width // length)
+        self.weights = np.ascontiguousarray(weights)
+        self.scales = np.stack([bias, multiplier]).astype(np.float32)
+        self.where = _rows(targets.reshape(-1, width // _WORD))
+
+    def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
+        """See `Fused`."""
+        del batch  # needs no memory for what it has gathered
+        kernels: Any = state.kernels
+        kernels.depthwise(
+            state.narrow, tiles, self.starts, self.weights, self.scales, self.limits, self.where
+        )
+
+
+def fused(layout: Layout, requantization: Requantization, prepared: Prepared) -> Fused | None:
+    """Return the step for compiled code; None if only numpy computes it."""
+    if requantization.value_bytes != 1 or requantization.spline is not None:
+        return None
+    is_one_set = layout.shape.sizes[0] == 1
+    is_exact = all(each.dtype == np.float32 for each in (*prepared.matrices, prepared.bias))
+    if is_exact and prepared.kind == "diagonal" and (layout.sets_inside or is_one_set):
+        (matrix,) = prepared.matrices
+        weights = matrix if layout.sets_inside else matrix.reshape(len(matrix), -1)
+        return FusedDepthwise(layout, requantization, prepared, weights)
+    if prepared.kind != "product":
+        return None
+    if is_exact and is_one_set and len(prepared.matrices) == 1:
+        taps = _diagonals(prepared.matrices[0][0], _sources(layout))
+        if taps is not None:
+            return FusedDepthwise(layout, requantization, prepared, taps)
+    return FusedProduct(layout, requantization, prepared)
+
+
+def _sources(layout: Layout) -> NDArray[np.int64]:
+    """The address of each activation: (sets, positions, reduction)."""
+    sets, positions, _ = layout.shape.sizes
+    index = layout.gather.index[0]
+    if layout.gather.words:
+        index = (_WORD * index[:, None] + np.arange(_WORD)).reshape(-1)
+    if layout.sets_inside:
+        order = index.reshape(-1, positions, sets, layout.access_bytes).transpose(2, 1, 0, 3)
+        return order.reshape(sets, positions, -1)
+    return index.reshape(1 if layout.shape.shares_input else sets, positions, -1)
+
+
+def _targets(layout: Layout) -> NDArray[np.int64]:
+    """The word of narrow memory for each result, negative if not stored: (sets, positions, words).
+
+    A word has four channels.
+    """
+    output, (sets, positions, _) = layout.output, layout.shape.sizes
+    where = output.where
+    words = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+    if output.kept is not None:
+        every = np.full(output.kept.size, -1)
+        every[output.kept] = words
+        words = every
+    if layout.sets_inside:
+        return words.reshape(positions, sets, -1).transpose(1, 0, 2)
+    return words.reshape(sets, positions, -1)
+
+
+def _diagonals(
+    matrix: NDArray[np.float32], sources: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Return (taps, four channels) if a matrix sums each channel of whole words by itself."""
+    taps, rest = divmod(len(matrix), _WORD)
+    if rest or matrix.shape[1] != _WORD:
+        return None
+    blocks = matrix.reshape(taps, _WORD, _WORD)
+    starts = sources.reshape(-1, _WORD)
+    if (blocks * (1 - np.eye(_WORD))).any() or (starts - starts[:, :1] != np.arange(_WORD)).any():
+        return None
+    return np.ascontiguousarray(blocks.diagonal(axis1=1, axis2=2))
+
+
+def _times(positions: int, width: int) -> int:
+    """How many positions are computed together: many values, and no position is left over."""
+    return max(k for k in range(1, max(_ROW // width, 1) + 1) if positions % k == 0)
+
+
+def _rows(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first word of each row if the others follow it in every row, else all words."""
+    follow = (np.diff(words, axis=1) == 1).all() and words.min() >= 0
+    return np.ascontiguousarray(words[:, :1] if follow else words)
