@@ -140,6 +140,9 @@ class Layout:
             if any(size % HOST_BYTES for size in sizes):
                 block.position_bytes = round_up(block.position_bytes, HOST_BYTES)
         for step in self.steps:
+            if isinstance(step, Compute):
+                for block in (step.stage.source, step.stage.output):
+                    block.position_bytes = max(block.position_bytes, step.stage.least_bytes)
             if isinstance(step, Compute) and step.whole:
                 for block, (rows, columns) in zip(step.sources, step.stage.reads):
                     block.cover(held_by(rows), held_by(columns))

@@ -72,6 +72,12 @@ def merged(nest: Nest) -> Nest:
     return result
 
 
+def filled(nest: Nest, levels: int = 4) -> Nest:
+    """The nest with levels of one iteration behind it, as Google's compiler writes it."""
+    extent = max(abs(stride) * count for stride, count in nest)
+    return [*nest, *[(extent, 1)] * (levels - len(nest))]
+
+
 def level_mask(levels: int) -> int:
     """The mask of the lowest ``levels`` levels."""
     return (1 << max(0, levels)) - 1

@@ -108,7 +108,7 @@ def _header_rows(
     if node.per_channel:
         multipliers = np.concatenate([node.multipliers, np.repeat(node.multipliers[:1], more)])
         rows.append(row(multipliers, int(num_channels > GROUP_CHANNELS), "<f4"))
-    if node.has_bias:
+    if stage.has_bias:
         rows.append(row(node.bias, 0, "<i4"))
     if node.per_channel:
         zeros = node.weight_zero_points

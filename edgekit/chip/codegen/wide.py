@@ -20,11 +20,12 @@ from edgekit.chip.codegen.parameters import (
     layer_parameters,
     place_parameters,
 )
-from edgekit.chip.codegen.stages.convolution import ConvolutionStage
+from edgekit.chip.codegen.stages.convolution import ConvolutionStage, Order
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.codegen.stages.spread import SpreadStage
 from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS
 
+_MOST_BELOW_TOP = TOP * 3 // 4  # the lowest unit of buffers, for an order that is not Google's
 _UNIT_BYTES = 64  # of wide memory's addresses
 Convolutions = Dict[int, List[ConvolutionStage]]  # by node; several stages if it runs in slices
 
@@ -58,9 +59,7 @@ def _place_buffers(layout: Layout, inputs: Sequence[InputStage], convolutions: C
     """Place the buffers of a program's stages; returns the number of rows below them."""
     shared = scratch_bytes(layout) > 0
     for stages in convolutions.values():
-        position_outer, chunk = max(stage.order for stage in stages)
-        for stage in stages:
-            stage.set_order(position_outer=position_outer, chunk=chunk)
+        _choose_order(stages)
     bottoms = [TOP - SHARED_UNITS if shared else TOP]
     bottoms += [stage.bottom for stage in inputs]
     for step in layout.steps:
@@ -76,6 +75,25 @@ def _place_buffers(layout: Layout, inputs: Sequence[InputStage], convolutions: C
             f"memory, a tile has {TOP * _UNIT_BYTES:,}"
         )
     return min(bottoms) // ROW_UNITS
+
+
+def _choose_order(stages: Sequence[ConvolutionStage]) -> None:
+    """Give the slices of a layer one order: Google's, or another one if only that is seen."""
+    usual = max(stage.order for stage in stages)
+    _set_order(stages, usual)
+    if all(stage.is_seen() for stage in stages):
+        return
+    limit = min(_MOST_BELOW_TOP, *(stage.bottom for stage in stages))
+    for order in stages[0].other_orders():
+        _set_order(stages, order)
+        if all(stage.is_seen() and stage.bottom >= limit for stage in stages):
+            return
+    _set_order(stages, usual)
+
+
+def _set_order(stages: Sequence[ConvolutionStage], order: Order) -> None:
+    for stage in stages:
+        stage.set_order(**order._asdict())
 
 
 def _place_all(programs: Sequence[Convolutions], limit: int) -> list[Parameters] | None:

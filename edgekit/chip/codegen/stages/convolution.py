@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from edgekit.chip.codegen.emitter import (
     AVDATA,
     PARAMETER_TAG,
     Emitter,
     Transfer,
+    same_fields,
 )
 from edgekit.chip.codegen.geometry import WORD
 from edgekit.chip.codegen.memories import SHARED_UNITS, TOP
@@ -36,6 +37,7 @@ from edgekit.chip.codegen.nests import (
     round_up,
 )
 from edgekit.chip.codegen.nodes import Convolution
+from edgekit.chip.codegen.seen import is_seen
 from edgekit.chip.codegen.stages.fields import (
     by_tile,
     dma_nest,
@@ -65,6 +67,14 @@ def uses_fifo(rows: int) -> bool:
     return rows <= 15 or rows >= 31
 
 
+class Order(NamedTuple):
+    """The order of a convolution's loops, and whether it adds a row of biases."""
+
+    position_outer: bool
+    chunk: int  # rows of weights of one fill of the buffer
+    has_bias: bool
+
+
 @dataclass(frozen=True)
 class Piece:
     """A part of a layer's parameters in the wide memory of a tile, in rows of 256 bytes."""
@@ -86,7 +96,7 @@ class ConvolutionStage(Stage):
         self.channel_words = self.source.position_bytes // WORD
         num_channels = node.weights.shape[0]
         self.num_channels = round_up(num_channels, WORD)
-        self.header_rows = 2 + node.has_bias if node.per_channel else 1
+        self.has_bias = node.has_bias
         self.positions = max(self._positions(tile) for tile in self.tiles)
         if node.depthwise:
             self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
@@ -108,6 +118,11 @@ class ConvolutionStage(Stage):
 
     def _positions(self, tile: int) -> int:
         return self.rows[tile // 4].num_outputs * self.columns[tile % 4].num_outputs
+
+    @property
+    def header_rows(self) -> int:
+        """Rows in front of a group's weights: [multipliers, biases, zero points] or biases."""
+        return 2 + self.has_bias if self.node.per_channel else 1
 
     def _choose_order(self) -> None:
         """Google's choice, as far as it shows in its programs."""
@@ -133,9 +148,13 @@ class ConvolutionStage(Stage):
         outer = outer or (chunk == 1 and k > 1)
         self.set_order(position_outer=outer, chunk=k if outer else chunk)
 
-    def set_order(self, *, position_outer: bool, chunk: int) -> None:
-        """Fix the order of the loops; ``chunk`` weight rows are one fill of the buffer."""
+    def set_order(self, *, position_outer: bool, chunk: int, has_bias: bool | None = None) -> None:
+        """Fix the order of the loops; ``chunk`` weight rows are one fill of the buffer.
+
+        With ``has_bias`` there is a row of biases even if all are 0.
+        """
         self.position_outer, self.chunk = position_outer, chunk
+        self.has_bias = self.node.has_bias if has_bias is None else has_bias
         self.num_chunks = self.k // chunk
         self.fifo = uses_fifo(chunk)
         rows = self.groups * (self.header_rows + self.k)
@@ -144,9 +163,37 @@ class ConvolutionStage(Stage):
         )
 
     @property
-    def order(self) -> tuple[bool, int]:
+    def order(self) -> Order:
         """What slices of a layer have to agree on, because they share its parameters."""
-        return self.position_outer, self.chunk
+        return Order(self.position_outer, self.chunk, self.has_bias)
+
+    def other_orders(self) -> list[Order]:
+        """The orders that compute the same; one without biases may also add zeros."""
+        chunks = {self.taps: False, self.k: True} if self.taps > 1 else {self.k: True}
+        if self.taps == 1 and not self.node.depthwise:
+            words = self.channel_words
+            chunks.update({d: False for d in range(min(15, words // 2), 1, -1) if words % d == 0})
+        if self.node.depthwise or self.by_window_row:
+            chunks = {self.chunk: self.position_outer}
+        biases = [True] if self.node.has_bias else [False, True]
+        return [Order(outer, chunk, bias) for bias in biases for chunk, outer in chunks.items()]
+
+    def is_seen(self) -> bool:
+        """Whether Google's programs have its instructions, but for their numbers."""
+        emitter = Emitter()
+        return self.place(shared=False) >= 0 and all(
+            is_seen(name, fields)
+            for name, fields_of in self._instructions(0 if self.node.depthwise else 1)
+            for _, fields in same_fields(by_tile(self.tiles, partial(fields_of, emitter)))
+        )
+
+    def _instructions(self, consumer: int) -> list[tuple[str, Callable[[Emitter, int], Fields]]]:
+        """What each tile executes, and from what its fields follow."""
+        made = (("w2n", self._load_header), ("op", self._op))
+        return [
+            (f"ring.recv{consumer}", self._receive),
+            *((name, partial(_of_consumer, fields_of, consumer)) for name, fields_of in made),
+        ]
 
     def place(self, *, shared: bool) -> int:
         """Set the addresses in wide memory, largest part first; returns the lowest.
@@ -186,13 +233,8 @@ class ConvolutionStage(Stage):
         )
         if max(emitter.packets_a, emitter.packets_b) + rows > _MAX_PACKETS:
             emitter.restart_ring()
-        for name, fields_of in (
-            (f"ring.recv{consumer}", self._receive),
-            ("w2n", self._load_header),
-            ("op", self._op),
-        ):
-            made = by_tile(self.tiles, partial(fields_of, emitter, consumer))
-            emitter.put_by_tile(name, made)
+        for name, fields_of in self._instructions(consumer):
+            emitter.put_by_tile(name, by_tile(self.tiles, partial(fields_of, emitter)))
         if node.depthwise:
             (piece,) = pieces or ()
             self._loop_rows(emitter, piece)
@@ -213,8 +255,7 @@ class ConvolutionStage(Stage):
         """The tiles that compute."""
         return sum(1 << tile for tile in self.tiles)
 
-    def _receive(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
-        del consumer
+    def _receive(self, emitter: Emitter, tile: int) -> Fields:
         node, header_row = self.node, self.header // ROW_UNITS
         sets = 2 if self.fifo else 1
         single = self.fifo or self.chunk == 1
@@ -223,7 +264,7 @@ class ConvolutionStage(Stage):
             "header_addr": header_row,
             "header_rows": self.header_rows - 1,
             "header_last": header_row + sets * self.header_rows - 1,
-            "header_bias": int(node.has_bias),
+            "header_bias": int(self.has_bias),
             "header_per_channel": int(node.per_channel),
             "s_en_a": 1,
             "s_en_b": 1,
@@ -252,7 +293,7 @@ class ConvolutionStage(Stage):
         """Multipliers and biases of each group, on their way to the op."""
         node, counters = self.node, emitter.counters
         single = self.fifo or self.chunk == 1
-        rows = int(node.has_bias) + int(node.per_channel)
+        rows = int(self.has_bias) + int(node.per_channel)
         fill = self.num_chunks << 16 | 1 + counters.fills[consumer][tile]
         return {
             "w_addr": self.header,
@@ -311,6 +352,7 @@ class ConvolutionStage(Stage):
         group_level = loops.group_level
         made = 0x80 * (emitter.counters.by_tile[tile][AVDATA] + 1) | group_level << 4 | 6
         has_sums = not self.position_outer and several
+        is_one_sum = not self.position_outer and not several and self.groups == 1
         out = [(WORD, group_words), *written, (WORD * group_words, self.groups)]
         unread = 2 if node.depthwise else 3  # levels of the input that do not count
         fields = {f"loop{k}": count - 1 for k, count in enumerate(loops.counts)}
@@ -330,7 +372,7 @@ class ConvolutionStage(Stage):
             psum_flag=2 if has_sums else 0,
             psum_levels=(
                 0
-                if has_sums
+                if has_sums or is_one_sum
                 else 0x800 | (0x40 << loops.num_summed >> 1 if loops.num_summed else 0)
             ),
             cfg0=1 | (1 + len(written)) << 1 | 1 << 5 | loops.fill_level << 6,
@@ -345,7 +387,7 @@ class ConvolutionStage(Stage):
             group_level=group_level,
             channels=self.group_channels - 1,
             channels_last=last - 1,
-            bias=int(node.has_bias),
+            bias=int(self.has_bias),
             **op_nest_fields("in_", loops.read),
             **op_nest_fields("out_", out),
             **op_nest_fields("par_", loops.weights),
@@ -525,6 +567,12 @@ class ConvolutionStage(Stage):
                 **dma_nest([(1, piece.num_rows)]),
             )
             emitter.packets_b += piece.num_rows
+
+
+def _of_consumer(
+    fields_of: Callable[[Emitter, int, int], Fields], consumer: int, emitter: Emitter, tile: int
+) -> Fields:
+    return fields_of(emitter, consumer, tile)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from edgekit.chip.codegen.nests import (
     NARROW_DMA_LEVELS,
     Fields,
     Nest,
+    divide_up,
     level_mask,
     nest_fields,
 )
@@ -80,16 +81,31 @@ class DenseStage(Stage):
         super().__init__(windows, at)
         self.channels = self.source.channels
         self.used_words = self.source.position_bytes // WORD
+        self.valid_words = divide_up(self.channels, LANES)
         self.words = self.used_words  # of a position in the copy
         self.padding = 0  # the value of channels beyond the last
         self.positions = self.rows_at_once = self.columns_at_once = 1
         self._parts: dict[int, Part] = {}
         self._tiles = 0
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of the tile with most of them."""
+        return max(span.num_outputs for span in self.rows)
+
+    @property
+    def most_columns(self) -> int:
+        """Columns of the tile with most of them."""
+        return max(span.num_outputs for span in self.columns)
+
+    @property
+    def most_positions(self) -> int:
+        """Positions of the tile with most of them."""
+        return self.most_rows * self.most_columns
+
     def divide(self, position_words: int, extra_words: int = 0) -> None:
         """Choose how many positions run at a time, each with ``position_words`` of scratch."""
-        most_rows = max(span.num_outputs for span in self.rows)
-        most_columns = max(span.num_outputs for span in self.columns)
+        most_rows, most_columns = self.most_rows, self.most_columns
         position = WORD * position_words
         most = min(MOST_POSITIONS, max(1, (_SCRATCH_LIMIT - SCRATCH_BYTES) // position))
         self.columns_at_once = min(most_columns, most)
@@ -106,10 +122,8 @@ class DenseStage(Stage):
         mask = sum(1 << tile for tile in self.tiles)
         write_rows(emitter, scratch, MASKS, rows, mask)
         emitter.reset()
-        most_rows = max(span.num_outputs for span in self.rows)
-        most_columns = max(span.num_outputs for span in self.columns)
-        for row in range(0, most_rows, self.rows_at_once):
-            for column in range(0, most_columns, self.columns_at_once):
+        for row in range(0, self.most_rows, self.rows_at_once):
+            for column in range(0, self.most_columns, self.columns_at_once):
                 found = {tile: self._part(tile, row, column) for tile in self.tiles}
                 self._parts = {
                     tile: part
@@ -151,10 +165,10 @@ class DenseStage(Stage):
     def copy_in(self, emitter: Emitter, values: int) -> None:
         """A dense copy of the values, with padding in the channels beyond the last."""
         self.put(emitter, "op", partial(self._copied_values, values))
-        last = WORD * (self.used_words - 1)
+        last = WORD * (self.valid_words - 1)
         if self.channels % LANES:
             self.put(emitter, "op", lambda part: self.masked(part, values + last, _LAST))
-        self.clear(emitter, values + last + WORD, self.words - self.used_words, 1)
+        self.clear(emitter, values + last + WORD, self.words - self.valid_words, 1)
         emitter.reset()
 
     def _copied_values(self, values: int, part: Part) -> Fields:
@@ -173,9 +187,12 @@ class DenseStage(Stage):
         return Walk(address, step, step * part.num_columns)
 
     def masked(self, part: Part, address: int, row: int, scale: int = 1) -> Fields:
-        """A word of each position through a row of wide memory; ``scale`` words for four values."""
+        """A word of each position through a row of wide memory; ``scale`` words for four values.
+
+        Of a single position, also the word behind it, which is 0 or becomes 0.
+        """
         walk = self._dense(part, address, scale)
-        counts = part.num_columns, part.num_rows, 1
+        counts = part.num_columns, part.num_rows, 2 if self.most_positions == 1 else 1
         fields = {**value_by_value(walk, walk, counts, row), **copy_stage()}
         if self.padding:
             fields.update(in_zp=self.padding, out_zp=self.padding)
@@ -199,16 +216,23 @@ def _row(valid: int) -> tuple[int, ...]:
     return tuple(one if lane < valid else 0 for lane, one in enumerate(_BYTE_ONES))
 
 
-def filled(nest: Nest, levels: int = 4) -> Nest:
-    """The nest with levels of one iteration behind it, as Google's compiler writes it."""
-    extent = max(abs(stride) * count for stride, count in nest)
-    return [*nest, *[(extent, 1)] * (levels - len(nest))]
-
-
 def feed(address: int, nest: Nest, turns: int = 0) -> Fields:
     """Words to one row of wide memory, one after the other."""
     levels = [level for level in nest if level[1] > 1]
     words = int(np.prod([count for _, count in nest]))
+    if words == 1:
+        return {
+            "n_addr": address,
+            "w_addr": FIFO,
+            "w_circular": 1,
+            "w_rows": 1,
+            **HANDED_OVER,
+            "s0_f1": 1,
+            "s0_level": 1,
+            "tail": 2,
+            **nest_fields("n_", [(1, 1)], NARROW_DMA_LEVELS),
+            **nest_fields("w_", [(1, 1)], DMA_LEVELS),
+        }
     walk = [(0, turns), (0, words // turns)] if turns and words > turns else [(0, words)]
     return {
         "n_addr": address,

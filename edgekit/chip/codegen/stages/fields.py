@@ -82,21 +82,29 @@ def value_by_value(source: Walk, output: Walk, counts: tuple[int, int, int], row
         **ALL_CHANNELS,
         **UNSYNCHRONIZED,
     }
-    if height == 1 or all(each.step_y == width * each.step_x for each in (source, output)):
+    read, written = (_positions(walk, width, height) for walk in (source, output))
+    if len(read) == 1:
         positions: Nest = [(0, width * height)]
-        fields.update(loops(width * height, words), in_levels=1, out_levels=1, cfg0=0x65)
+        fields.update(loops(width * height, words), in_levels=1)
+        fields.update(out_levels=2 * len(written) - 1, cfg0=0x63 + 2 * len(written))
     else:
+        read, written = ([(w.step_x, width), (w.step_y, height)] for w in (source, output))
         positions = [(0, width), (0, height)]
         fields.update(loops(*counts), in_levels=3, out_levels=3, cfg0=5)
     repeated = [level for level in [*positions, (0, words)] if level[1] > 1]
-    for prefix, walk in (("in_", source), ("out_", output)):
-        steps = (walk.step_x, walk.step_y)
-        nest = [(step, count) for step, (_, count) in zip(steps, positions)]
+    for prefix, nest in (("in_", read), ("out_", written)):
         fields.update(op_nest_fields(prefix, [(WORD, 1), *nest, (WORD, words)]))
     fields.update(op_nest_fields("par_", repeated), **op_nest_fields("psum_", repeated))
     if not repeated:
         fields.update(par_lo0=1, psum_lo0=1, psum_levels=0)
     return fields
+
+
+def _positions(walk: Walk, width: int, height: int) -> Nest:
+    """The positions of a walk: one level if they lie one after the other."""
+    if height == 1 or walk.step_y == width * walk.step_x:
+        return [(walk.step_x, width * height)]
+    return [(walk.step_x, width), (walk.step_y, height)]
 
 
 def by_tile(tiles: Sequence[int], fields_of: Callable[[int], Fields | None]) -> list[Fields | None]:

@@ -8,7 +8,8 @@ passes on what it has received.
 
 from __future__ import annotations
 
-from typing import Sequence
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
 
 from edgekit.chip.codegen.emitter import (
     AVDATA,
@@ -27,59 +28,146 @@ from edgekit.chip.codegen.nests import (
     level_mask,
     nest_fields,
 )
+from edgekit.chip.codegen.seen import first_seen, is_seen
 from edgekit.chip.isa.memories import NUM_TILES
 
 # Direction -> the counter that a transfer in it advances at the receiver.
 ARRIVALS = {"north": SOUTH_IN, "south": NORTH_IN, "west": EAST_IN, "east": WEST_IN}
 _PIECE_WORDS = 16  # a mesh transfer moves at most this many words of a position at once
+_LEAST_PIECE_WORDS = 4
 _MAX_RECORD_LEVEL = 3
+_Transfer = Tuple[str, List[Optional[Fields]]]  # the instruction, and its fields on each tile
 
 
-def _half(prefix: str, address: int, nest: Nest, words: int) -> tuple[Fields, int]:
-    """One half of a mesh transfer (``o_`` out, ``i_`` in), and its number of levels.
+@dataclass(frozen=True)
+class _Way:
+    """One of the ways to write a transfer of positions, which all do the same.
 
-    ``nest[0]`` are the words of a position; more than 16 go in pieces, by an outermost level.
+    ``nest`` of a half is words, columns and rows; a position of more words than a piece is moved
+    piece by piece, by an outermost level.
     """
-    pieces = divide_up(words, _PIECE_WORDS)
-    levels = [each for each in [(1, min(words, _PIECE_WORDS)), *nest[1:]] if each[1] > 1]
-    number = len(levels)
-    if pieces > 1:
-        levels.append((_PIECE_WORDS, pieces))
-    fields = {
-        f"{prefix}addr": address,
-        f"{prefix}levels": level_mask(len(levels)),
-        **nest_fields(prefix, levels, DMA_LEVELS),
-    }
-    short = words % _PIECE_WORDS
-    if pieces > 1 and short:
-        fields[f"{prefix}group"] = short - 1
-        fields[f"{prefix}group_stride"] = 4 * (_PIECE_WORDS - short) + len(levels) - 1
-    if not levels:
-        fields[f"{prefix}inc0"] = 1
-    if prefix == "i_":
-        fields["i_mode"] = 2 * number + 1
-    return fields, number
+
+    piece: int = _PIECE_WORDS  # words
+    # With levels of one iteration and a signal for what is sent, as older compilers of Google's.
+    whole: bool = False
+
+    def pieces(self, words: int) -> int:
+        """The number of pieces of a position."""
+        return divide_up(words, self.piece)
+
+    def half(self, prefix: str, address: int, nest: Nest, words: int) -> tuple[Fields, int]:
+        """One half of a transfer (``o_`` out, ``i_`` in), and its number of levels in a piece."""
+        pieces = self.pieces(words)
+        levels = [(1, min(words, self.piece)), *nest[1:]]
+        if not self.whole:
+            levels = [each for each in levels if each[1] > 1]
+        number = len(levels)
+        if pieces > 1 or self.whole:
+            levels.append((self.piece, pieces))
+        fields = {
+            f"{prefix}addr": address,
+            f"{prefix}levels": level_mask(len(levels)),
+            **nest_fields(prefix, levels, DMA_LEVELS),
+        }
+        short = words % self.piece
+        if pieces > 1 and short:
+            fields[f"{prefix}group"] = short - 1
+            fields[f"{prefix}group_stride"] = 4 * (self.piece - short) + len(levels) - 1
+        if not levels:
+            fields[f"{prefix}inc0"] = 1
+        if prefix == "i_" or self.whole:
+            fields[f"{prefix}mode"] = 2 * number + 1
+        return fields, number
+
+    def fill(self, address: int, nest: Nest, words: int, value: int) -> Fields:
+        """A transfer from nowhere that writes ``value`` to every byte."""
+        made = self.half("i_", address, nest, words)[0]
+        return {**made, "fill_en": 1, "fill": value * 0x01010101}
 
 
-def fill(address: int, nest: Nest, words: int, value: int) -> Fields:
-    """A mesh instruction that writes ``value`` to every byte."""
-    return {**_half("i_", address, nest, words)[0], "fill_en": 1, "fill": value * 0x01010101}
+_BOTH = _Way(), _Way(whole=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The transfers of an exchange in order, and the counters of each tile behind them."""
+
+    transfers: Sequence[_Transfer]
+    counters: Sequence[Sequence[int]]
+
+    def is_seen(self) -> bool:
+        """Whether Google's programs have all of them, but for their numbers."""
+        return all(
+            fields is None or is_seen(name, fields)
+            for name, by_tile in self.transfers
+            for fields in by_tile
+        )
 
 
 class _Exchange:
     """The exchange of one block for one consumer."""
 
     def __init__(
-        self, emitter: Emitter, block: Block, rows: Sequence[Span], columns: Sequence[Span]
+        self,
+        emitter: Emitter,
+        block: Block,
+        rows: Sequence[Span],
+        columns: Sequence[Span],
+        padding: int,
     ) -> None:
         self.emitter, self.block, self.rows, self.columns = emitter, block, rows, columns
         self.words = block.position_bytes // WORD
-        self.pieces = divide_up(self.words, _PIECE_WORDS)
+        self.padding = padding
+        self.ways: Sequence[_Way] = _BOTH
+        self.pieces = 0
         # Counters that each tile's vertical transfers advance; horizontal ones wait for them.
-        self.arrived: list[set[int]] = [set() for _ in range(NUM_TILES)]
+        self.arrived: list[set[int]] = []
+        self.counts: list[list[int]] = []
 
-    def move(self, direction: str, padding: int) -> None:
-        """Emit the transfers in one direction."""
+    def emit(self) -> None:
+        """Emit the transfers: with the longest pieces for which all of them are seen."""
+        usual = plan = self._plan(_PIECE_WORDS)
+        sizes = iter(range(min(_PIECE_WORDS, self.words) - 1, _LEAST_PIECE_WORDS - 1, -1))
+        while not plan.is_seen():
+            size = next((each for each in sizes if self._can_wait(each)), 0)
+            if not size:
+                plan = usual
+                break
+            plan = self._plan(size)
+        for name, by_tile in plan.transfers:
+            self.emitter.put_by_tile(name, by_tile)
+        for tile, counts in enumerate(plan.counters):
+            self.emitter.counters.by_tile[tile] = list(counts)
+
+    def _can_wait(self, piece: int) -> bool:
+        """Whether a sender can wait for an output of the op for each piece: it signals as many."""
+        counters, pieces = self.emitter.counters, divide_up(self.words, piece)
+        return all(
+            not counters.by_tile[tile][AVDATA] or pieces <= counters.last_groups[tile]
+            for tile in range(NUM_TILES)
+        )
+
+    def pieces_wait_in_vain(self) -> bool:
+        """Whether pieces of the usual length would wait for what no op signals."""
+        return not self._can_wait(_PIECE_WORDS)
+
+    def writes(self) -> bool:
+        """Whether any tile receives or fills anything."""
+        found = (
+            self._amounts(tile, direction) for tile in range(NUM_TILES) for direction in ARRIVALS
+        )
+        return any(each and (each.received[0] or each.padding[0]) for each in found)
+
+    def _plan(self, piece: int) -> _Plan:
+        self.ways = [_Way(piece), _Way(piece, whole=True)]
+        self.pieces = self.ways[0].pieces(self.words)
+        self.arrived = [set() for _ in range(NUM_TILES)]
+        self.counts = [list(each) for each in self.emitter.counters.by_tile]
+        transfers = [each for direction in ARRIVALS for each in self._move(direction)]
+        return _Plan(transfers, self.counts)
+
+    def _move(self, direction: str) -> tuple[_Transfer, _Transfer]:
+        """The transfers in one direction, and the fills that do not fit into them."""
         vertical = direction in {"north", "south"}
         by_tile: list[Fields | None] = [None] * NUM_TILES
         fills: list[Fields | None] = [None] * NUM_TILES
@@ -88,23 +176,15 @@ class _Exchange:
             amounts = self._amounts(tile, direction)
             if amounts is None:
                 continue
-            fields, extra = self._instruction(tile, direction, amounts, padding)
-            by_tile[tile], fills[tile] = fields or None, extra
+            by_tile[tile], fills[tile] = self._instructions(tile, direction, amounts)
             received[tile] = bool(amounts.received[0]) + bool(amounts.padding[0])
-        self.emitter.put_by_tile(f"mesh.{direction}", by_tile)
-        self.emitter.put_by_tile(f"mesh.{direction}", fills)
         counter = ARRIVALS[direction]
         for tile, number in enumerate(received):
-            self.emitter.counters.by_tile[tile][counter] += self.pieces * number
+            self.counts[tile][counter] += self.pieces * number
             if vertical and number:
                 self.arrived[tile].add(counter)
-
-    def writes(self) -> bool:
-        """Whether any tile receives or fills anything."""
-        found = (
-            self._amounts(tile, direction) for tile in range(NUM_TILES) for direction in ARRIVALS
-        )
-        return any(each and (each.received[0] or each.padding[0]) for each in found)
+        name = f"mesh.{direction}"
+        return (name, by_tile), (name, fills)
 
     def _amounts(self, tile: int, direction: str) -> Moves | None:
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
@@ -135,44 +215,59 @@ class _Exchange:
         nest = [(self.words, number), (row_words, rows.num_window)]
         return block.at(tile, rows.window, first), [(1, self.words), *nest]
 
-    def _instruction(
-        self, tile: int, direction: str, amounts: Moves, padding: int
+    def _instructions(
+        self, tile: int, direction: str, amounts: Moves
+    ) -> tuple[Fields | None, Fields | None]:
+        """A tile's transfer, and a fill if both receive."""
+        made = [self._in_way(way, tile, direction, amounts) for way in self.ways]
+        name = f"mesh.{direction}"
+        transfers = [fields for fields, _ in made if fields]
+        fills = [fill for _, fill in made if fill]
+        return (
+            first_seen(name, transfers) if transfers else None,
+            first_seen(name, fills) if fills else None,
+        )
+
+    def _in_way(
+        self, way: _Way, tile: int, direction: str, amounts: Moves
     ) -> tuple[Fields, Fields | None]:
         vertical = direction in {"north", "south"}
         fields: Fields = {}
-        extra: Fields | None = None
+        fill: Fields | None = None
         if amounts.sent[0]:
             number, first = amounts.sent
             address, nest = self._place(tile, vertical, first, number)
-            half, levels = _half("o_", address, nest, self.words)
+            half, levels = way.half("o_", address, nest, self.words)
             fields.update(half)
             fields.update(self._waits(tile, direction, number, levels))
         if amounts.received[0]:
             number, first = amounts.received
             address, nest = self._place(tile, vertical, first, number)
-            fields.update(_half("i_", address, nest, self.words)[0])
+            fields.update(way.half("i_", address, nest, self.words)[0])
         if amounts.padding[0]:
             number, first = amounts.padding
             address, nest = self._place(tile, vertical, first, number)
-            filled = fill(address, nest, self.words, padding)
+            filled = way.fill(address, nest, self.words, self.padding)
             if amounts.received[0]:
-                extra = filled
+                fill = filled
             else:
                 fields.update(filled)
-        return fields, extra
+        return fields, fill
 
     def _waits(self, tile: int, direction: str, number: int, levels: int) -> Fields:
-        """What the sender waits for: rows to pass on, the op that makes them, vertical arrivals."""
+        """What the sender waits for: rows to pass on, the op that makes them, vertical arrivals.
+
+        Each piece waits for one more than the piece before it.
+        """
         vertical = direction in {"north", "south"}
-        counters = self.emitter.counters
-        counts = counters.by_tile[tile]
+        counts, last_groups = self.counts[tile], self.emitter.counters.last_groups[tile]
         span = self.rows[tile // 4] if vertical else self.columns[tile % 4]
         records: list[tuple[int, int]] = []
         if number > span.num_own:
             arrival = ARRIVALS[direction]
             records.append((arrival, counts[arrival] + 1))
         if counts[AVDATA] and span.num_own:
-            records.append((AVDATA, counts[AVDATA] - (counters.last_groups[tile] - 1)))
+            records.append((AVDATA, counts[AVDATA] - (last_groups - 1)))
         if not vertical:
             records += [
                 (arrival, counts[arrival] - (self.pieces - 1))
@@ -190,11 +285,13 @@ def exchange_halo(
     emitter: Emitter, block: Block, rows: Sequence[Span], columns: Sequence[Span], padding: int
 ) -> None:
     """Bring the windows of a consumer together; ``padding`` is the value outside of the image."""
-    exchange = _Exchange(emitter, block, rows, columns)
-    if id(block) in emitter.read_by_ops and exchange.writes():
-        emitter.fence()  # an op of another consumer may still read what is written now
-    for direction in ARRIVALS:
-        exchange.move(direction, padding)
+    exchange = _Exchange(emitter, block, rows, columns, padding)
+    if exchange.writes():
+        if exchange.pieces_wait_in_vain():
+            emitter.reset()
+        elif id(block) in emitter.read_by_ops:
+            emitter.fence()  # an op of another consumer may still read what is written now
+    exchange.emit()
 
 
 def fill_outside(emitter: Emitter, block: Block, padding: int) -> None:
@@ -207,7 +304,9 @@ def fill_outside(emitter: Emitter, block: Block, padding: int) -> None:
             if area is not None:
                 top, left, height, width = area
                 nest = [(1, words), (words, width), (block.row_bytes(tile) // WORD, height)]
-                by_tile[tile] = fill(block.at(tile, top, left), nest, words, padding)
+                at = block.at(tile, top, left)
+                made = [way.fill(at, nest, words, padding) for way in _BOTH]
+                by_tile[tile] = first_seen("mesh.north", made)
         emitter.put_by_tile("mesh.north", by_tile)
         for tile, fields in enumerate(by_tile):
             if fields:

@@ -13,9 +13,9 @@ from edgekit.chip.arithmetic.spline import APPLY, REDUCE_RANGE, WIDE
 from edgekit.chip.arithmetic.tables import RSQRT
 from edgekit.chip.codegen.emitter import Emitter
 from edgekit.chip.codegen.geometry import WORD
-from edgekit.chip.codegen.nests import Fields, op_nest_fields
+from edgekit.chip.codegen.nests import Fields, filled, op_nest_fields
 from edgekit.chip.codegen.nodes import L2Normalization
-from edgekit.chip.codegen.stages.dense import STREAMED, DenseStage, Part, feed, filled
+from edgekit.chip.codegen.stages.dense import STREAMED, DenseStage, Part, feed
 from edgekit.chip.codegen.stages.fields import (
     INFINITY,
     float_bits,

@@ -12,6 +12,7 @@ from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
     NARROW_DMA_LEVELS,
     Fields,
+    Nest,
     divide_up,
     nest_fields,
     round_up,
@@ -91,8 +92,17 @@ def to_outgoing(block: Block, tile: int, area: tuple[int, int, int, int]) -> Fie
     if height > 1:
         nest.append((block.row_bytes(tile) // WORD, height))
     rows = divide_up(height * width * block.position_bytes, ROW_BYTES)
-    fields: dict[str, int] = {
-        "n_addr": block.at(tile, top, left),
+    return _to_outgoing(block.at(tile, top, left), nest, rows)
+
+
+def row_to_outgoing(address: int, words: int) -> Fields:
+    """At most 256 bytes of narrow memory into that row."""
+    return _to_outgoing(address, [(1, words)], 1)
+
+
+def _to_outgoing(address: int, nest: Nest, rows: int) -> Fields:
+    fields: Fields = {
+        "n_addr": address,
         "n_levels": sum(1 << k for k, (_, count) in enumerate(nest) if count > 1),
         "w_addr": OUTGOING,
         "w_rows": 1,

@@ -21,6 +21,9 @@ from edgekit.chip.codegen.nests import (
     NARROW_DMA_LEVELS,
     Fields,
     divide_up,
+    filled,
+    level_mask,
+    merged,
     nest_fields,
     op_nest_fields,
     round_up,
@@ -68,17 +71,18 @@ def to_wide(block: Block, tile: int, area: Area, group: int, target: tuple[int, 
         (block.position_bytes, length),
         (block.row_bytes(tile) // WORD, area.num_rows),
     ]
+    rows = merged([(1, length), (target[1], area.num_rows)])
     return {
         "n_addr": block.at(tile, area.row, area.column) + GROUP_CHANNELS * group,
         "n_levels": 15,
         "w_addr": target[0],
-        "w_levels": 3,
+        "w_levels": level_mask(len(rows)),
         "transpose": 1,
         "tail": 4,
         "s0_en0": 1,
         "s0_f1": 1,
         **nest_fields("n_", nest, NARROW_DMA_LEVELS),
-        **nest_fields("w_", [(1, length), (target[1], area.num_rows)], DMA_LEVELS),
+        **nest_fields("w_", rows, DMA_LEVELS),
     }
 
 
@@ -218,7 +222,7 @@ class PoolStage(Stage):
             emitter.fence()
         for group in range(self.groups):
             emitter.put_by_tile("n2w", by_tile(self.tiles, partial(self._to_wide, group)))
-        emitter.fence()
+            emitter.fence()  # Google's programs have no two transposing copies in a queue
         name = "op.max" if self.node.maximum else "op"
         self._put(emitter, name, partial(self._op, scratch))
 
@@ -249,7 +253,6 @@ class PoolStage(Stage):
             window.rows.stride * step_y,
             step_y * self.num_rows,
         ]
-        repeated = [(0, count) for count in counts]
         fields = {f"loop{k}": count - 1 for k, count in enumerate(counts)}
         fields.update(output_stage(replace(node.stage, multiplier=self._multiplier(area))))
         first = (area.row - rows.output) * steps[3] + (area.column - columns.output) * steps[2]
@@ -260,7 +263,6 @@ class PoolStage(Stage):
             out_base=output.at(tile, area.row, area.column) + node.output_channel,
             out_flag=3,
             out_levels=7,
-            psum_levels=0x880,
             cfg0=0x127,
             cfg2=6,
             cfg3=7,
@@ -268,18 +270,27 @@ class PoolStage(Stage):
             reduce=3,
             channels=group_channels - 1,
             channels_last=last - 1,
-            **op_nest_fields("par_", list(zip(steps, counts))),
+            **op_nest_fields("par_", filled(list(zip(steps, counts)), 6)),
             **op_nest_fields(
                 "out_",
-                [
-                    (WORD, group_channels // WORD),
-                    (output.position_bytes, area.num_columns),
-                    (output.row_bytes(tile), area.num_rows),
-                    (group_channels, self.groups),
-                ],
+                filled(
+                    [
+                        (WORD, group_channels // WORD),
+                        (output.position_bytes, area.num_columns),
+                        (output.row_bytes(tile), area.num_rows),
+                        (group_channels, self.groups),
+                    ],
+                    5,
+                ),
             ),
-            **op_nest_fields("psum_", repeated),
         )
+        taps, emissions = window.taps, counts[2] * counts[3] * counts[4]
+        joined = node.maximum or emissions == 1
+        repeated = [(0, taps), (0, emissions)] if joined else [(0, count) for count in counts]
+        fields.update(psum_levels=0x840 if joined else 0x880, **op_nest_fields("psum_", repeated))
+        # The constant stays where it is; a step of one iteration is none.
+        levels = counts if self.groups > 1 else counts[:4]
+        steady = [(0 if n > 1 or k < 2 else WORD, n) for k, n in enumerate(levels)]
         zero_point = node.stage.input_zero_point
         if node.maximum:
             fields.update(offset=-zero_point, mult=float_bits(1.0))
@@ -291,7 +302,7 @@ class PoolStage(Stage):
                 cfg3=6,
                 in_zp=0,
                 w_zp=zero_point,
-                **op_nest_fields("in_", repeated),
+                **op_nest_fields("in_", steady),
             )
         if last != group_channels:
             missing = (group_channels - last) // WORD

@@ -19,6 +19,7 @@ from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
     NARROW_DMA_LEVELS,
     Fields,
+    filled,
     level_mask,
     nest_fields,
     op_nest_fields,
@@ -123,16 +124,19 @@ class ProductStage(Stage):
             **output_stage(node.stage),
             "w_zp": node.second_zero_point,
             **op_nest_fields(
-                "in_", [(1, values), (step_x, part.num_columns), (step_y, part.num_rows)]
+                "in_", filled([(1, values), (step_x, part.num_columns), (step_y, part.num_rows)])
             ),
             **op_nest_fields(
                 "out_",
-                [
-                    (WORD, 1),
-                    (WORD, values),
-                    (WORD * values, part.num_columns),
-                    (row_bytes, part.num_rows),
-                ],
+                filled(
+                    [
+                        (WORD, 1),
+                        (WORD, values),
+                        (WORD * values, part.num_columns),
+                        (row_bytes, part.num_rows),
+                    ],
+                    5,
+                ),
             ),
             **op_nest_fields("par_", [(1, LANES * self.depth), (0, rounds), *positions]),
             **op_nest_fields("psum_", [(1, 1), (0, values), *positions]),
@@ -189,10 +193,13 @@ class ProductStage(Stage):
             **copy_stage(),
             **op_nest_fields(
                 "in_",
-                [(WORD, values), (WORD * values, part.num_columns), (row_bytes, part.num_rows)],
+                filled(
+                    [(WORD, values), (WORD * values, part.num_columns), (row_bytes, part.num_rows)]
+                ),
             ),
             **op_nest_fields(
-                "out_", [(WORD, self.words), (step_x, part.num_columns), (step_y, part.num_rows)]
+                "out_",
+                filled([(WORD, self.words), (step_x, part.num_columns), (step_y, part.num_rows)]),
             ),
             **op_nest_fields("par_", [(1, LANES), (0, self.words), *positions]),
             **op_nest_fields("psum_", [(0, LANES), (0, self.words), *positions]),

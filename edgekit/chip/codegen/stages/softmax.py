@@ -27,13 +27,14 @@ from edgekit.chip.codegen.nests import (
     DMA_LEVELS,
     NARROW_DMA_LEVELS,
     Fields,
+    filled,
     nest_fields,
     op_nest_fields,
     round_up,
 )
 from edgekit.chip.codegen.nodes import Softmax
 from edgekit.chip.codegen.stages.constants import write_rows
-from edgekit.chip.codegen.stages.dense import HALF, STREAMED, DenseStage, Part, feed, filled
+from edgekit.chip.codegen.stages.dense import HALF, STREAMED, DenseStage, Part, feed
 from edgekit.chip.codegen.stages.fields import (
     ALL_CHANNELS,
     HANDED_OVER,
@@ -66,7 +67,15 @@ class SoftmaxStage(DenseStage):
     def __init__(self, node: Softmax, at: Placement) -> None:
         super().__init__(node.windows, at)
         self.node = node
-        self.words = round_up(self.used_words, 2)  # the product takes pairs of words
+        if self.most_positions == 1:
+            # As many as Google's programs always have: two words, and two rounds of four rows. If
+            # values behind the last channel become 0, a word with nothing else is behind them.
+            self.used_words = max(2, self.used_words)
+            self.least_bytes = WORD * self.used_words
+            spare = int(self.channels % LANES > 0)
+            self.words = max(2 * _FIFO_ROWS, round_up(self.used_words + spare, _FIFO_ROWS))
+        else:
+            self.words = round_up(self.used_words, 2)  # the product takes pairs of words
         # A word behind the last square.
         self.divide(3 * self.words + _POSITION_WORDS, 1)
         self.sums = self.bottom = TOP - SHARED_UNITS - ROW_UNITS * self.positions
@@ -228,7 +237,7 @@ class SoftmaxStage(DenseStage):
         self.put(emitter, "op", self._exponential_op)
         valid = self.channels % LANES or LANES
         # The last value stands in the first or second of the two words of its four channels.
-        last = 2 * (self.used_words - 1) + (valid - 1) // 2
+        last = 2 * (self.valid_words - 1) + (valid - 1) // 2
         place = self._at.exponentials + WORD * last
         if valid % 2:
             self.put(emitter, "op", lambda part: self.masked(part, place, HALF, 2))

@@ -23,7 +23,13 @@ from edgekit.chip.codegen.nests import (
     op_nest_fields,
 )
 from edgekit.chip.codegen.nodes import Convolution
-from edgekit.chip.codegen.stages.convolution import GROUP_CHANNELS, ConvolutionStage, Piece
+from edgekit.chip.codegen.seen import is_seen
+from edgekit.chip.codegen.stages.convolution import (
+    GROUP_CHANNELS,
+    ConvolutionStage,
+    Order,
+    Piece,
+)
 from edgekit.chip.codegen.stages.fields import (
     UNSYNCHRONIZED,
     by_tile,
@@ -33,7 +39,7 @@ from edgekit.chip.codegen.stages.fields import (
     words_of_packets,
 )
 from edgekit.chip.codegen.stages.halo import exchange_halo
-from edgekit.chip.codegen.stages.output import send_rows, to_outgoing
+from edgekit.chip.codegen.stages.output import row_to_outgoing, send_rows, to_outgoing
 from edgekit.chip.codegen.stages.stage import SCRATCH_BYTES, Placement
 from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS, TILES_PER_ROW
 
@@ -80,6 +86,23 @@ class SpreadStage(ConvolutionStage):
         """Compute on one tile, where parameters are scarce."""
         self.spread = False
         self._choose_order()
+
+    def other_orders(self) -> list[Order]:
+        """A tile's weights stay where they are: only biases can be added."""
+        if not self.spread:
+            return super().other_orders()
+        return [Order(self.position_outer, self.chunk, has_bias=True)]
+
+    def is_seen(self) -> bool:
+        """Whether Google's programs have the instructions of a group, but for their numbers."""
+        if not self.spread:
+            return super().is_seen()
+        header = Piece(0, 1, self.header_rows)
+        groups = {0, self.groups - 1}
+        outputs = [self._outputs(header, group, 0, 0) for group in groups]
+        return is_seen("w2n", self._load_rows(header)) and all(
+            is_seen("op", fields) for fields in outputs
+        )
 
     @property
     def saved_steps(self) -> int:
@@ -128,14 +151,32 @@ class SpreadStage(ConvolutionStage):
         """A copy of the input for every tile."""
         others = [tile for tile in tiles if tile or not self.is_vector]
         mask = sum(1 << tile for tile in others)
-        packets = divide_up(self.input_bytes, ROW_BYTES)
-        emitter.put("w2n", tiles=mask, **words_of_packets(self.buffer, packets, target, self.k))
-        several = packets > 1
+        if self.is_vector:
+            self._share_rows(emitter, target, mask)
+            return
+        self._receive_rows(emitter, target, self.k, mask)
+        send_rows(emitter, 0, divide_up(self.input_bytes, ROW_BYTES), mask)
+        area = 0, self.source.height, 0, self.source.width
+        emitter.put("n2w", tiles=1, **to_outgoing(self.source, 0, area))
+
+    def _share_rows(self, emitter: Emitter, target: int, mask: int) -> None:
+        """A copy of a vector, row by row of 256 bytes: Google's programs send no more at once."""
+        for first in range(0, self.input_bytes, ROW_BYTES):
+            if first:
+                emitter.reset()
+            words = min(ROW_BYTES, self.input_bytes - first) // WORD
+            self._receive_rows(emitter, target + first, words, mask)
+            send_rows(emitter, 0, 1, mask)
+            emitter.put("n2w", tiles=1, **row_to_outgoing(target + first, words))
+
+    def _receive_rows(self, emitter: Emitter, target: int, words: int, mask: int) -> None:
+        packets = divide_up(WORD * words, ROW_BYTES)
+        emitter.put("w2n", tiles=mask, **words_of_packets(self.buffer, packets, target, words))
         emitter.put(
             "ring.recv0",
             tiles=mask,
             addr=self.buffer,
-            levels=int(several),
+            levels=int(packets > 1),
             circular=1,
             slots=packets,
             mode=3,
@@ -146,10 +187,6 @@ class SpreadStage(ConvolutionStage):
             s_y=1,
             **dma_nest([(1, packets)]),
         )
-        send_rows(emitter, 0, packets, mask)
-        source = self.source
-        area = 0, source.height, 0, source.width
-        emitter.put("n2w", tiles=1, **to_outgoing(source, 0, area))
 
     # On the tiles.
 
@@ -210,7 +247,7 @@ class SpreadStage(ConvolutionStage):
 
     def _load_rows(self, header: Piece) -> Fields:
         """Multipliers and biases of a group."""
-        rows = int(self.node.has_bias) + int(self.node.per_channel)
+        rows = int(self.has_bias) + int(self.node.per_channel)
         walk = [(1, GROUP_CHANNELS // 2), (GROUP_CHANNELS, rows)]
         return {
             "w_addr": ROW_UNITS * header.row,
@@ -254,7 +291,7 @@ class SpreadStage(ConvolutionStage):
             "reduce": 1,
             "channels": channels - 1,
             "channels_last": channels - 1,
-            "bias": int(node.has_bias),
+            "bias": int(self.has_bias),
             **UNSYNCHRONIZED,
             **output_stage(node.stage),
             **op_nest_fields("in_", walk),

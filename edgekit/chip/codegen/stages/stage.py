@@ -30,6 +30,7 @@ class Stage:
 
     bottom = TOP  # the lowest unit of wide memory that it uses for itself
     scratch_bytes = SCRATCH_BYTES  # of narrow memory, while it runs; 0 if it shares no constants
+    least_bytes = 0  # of a position of its source and of its output
     sources_lie_alike = False  # whether one walk has to reach the values of both sources
 
     def __init__(self, windows: Sequence[Window], at: Placement) -> None:
