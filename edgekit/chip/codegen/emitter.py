@@ -31,6 +31,7 @@ _PUSH_WORD, _PUSH_DESCRIPTOR = 10, 12  # codes of its vector slot
 # Counters of a tile.
 AVDATA, PARAMETERS = 0, 1
 NORTH_IN, EAST_IN, SOUTH_IN, WEST_IN = 3, 4, 5, 6
+WIDE_TO_SCALING = 12
 NARROW_TO_WIDE = 13
 RING_PRODUCER_A, RING_PRODUCER_B = 17, 18
 NUM_COUNTERS = 19
@@ -122,6 +123,8 @@ class Emitter:
         self.cycles = [0] * NUM_TILES  # of each tile's arithmetic so far
         # Blocks that ops read since the last fence (their `id`).
         self.read_by_ops: set[int] = set()
+        # Whether a reset is due before the next op, though the mesh may wait for the last one.
+        self.resets_late = False
         self.num_words = 0  # of all chunks, without those that frame a chunk
         self._code: list[bytes] = []
         self._words = 0
@@ -296,6 +299,12 @@ class Emitter:
         """Finish all units and set the tiles' counters to 0, except those of the ring producers."""
         self.fence(counters=_RESETTABLE)
         self.counters = Counters()
+        self.resets_late = False
+
+    def finish(self) -> None:
+        """Reset if it is due."""
+        if self.resets_late:
+            self.reset()
 
     def restart_ring(self) -> None:
         """Wait for every packet of the ring producers; their counters begin again."""

@@ -20,6 +20,7 @@ from edgekit.chip.codegen.overlays import Group, group_blocks
 from edgekit.chip.codegen.stages.input import InputStage
 from edgekit.chip.isa.memories import NARROW_BYTES
 
+_SLOT_ALIGNMENT = 16
 _TRIALS = 60
 
 
@@ -66,6 +67,7 @@ class _Item:
     last: int
     place: Callable[[int], None]
     parts: tuple[_Part, ...] = ()
+    alignment: int = WORD
 
     @property
     def used(self) -> tuple[_Part, ...]:
@@ -206,7 +208,8 @@ def _first_fit(layout: Layout, inputs: list[InputStage]) -> Places:
         if isinstance(step, Receive)
     ]
     for stage, number in stages:
-        items.append(_Item(2 * stage.slot_bytes, number, number, _keeper(slots, id(stage))))
+        keep = _keeper(slots, id(stage))
+        items.append(_Item(2 * stage.slot_bytes, number, number, keep, alignment=_SLOT_ALIGNMENT))
         items.append(_Item(stage.constant_bytes, number, number, _keeper(constants, id(stage))))
     scratch: dict[int, int] = {}
     shared = scratch_bytes(layout)
@@ -259,7 +262,7 @@ def _placed(order: list[_Item]) -> list[tuple[_Item, int]]:
         for low, high in sorted(_taken(item, found)):
             if address <= low:
                 break
-            address = max(address, round_up(high, WORD))
+            address = max(address, round_up(high, item.alignment))
         found.append((item, address))
     return found
 

@@ -73,15 +73,15 @@ def layer_parameters(stage: ConvolutionStage) -> LayerParameters:
     headers = _header_rows(stage, num_channels, padded)
     if node.depthwise:
         return LayerParameters(_depthwise_rows(stage, headers, padded), 4)
-    channels = stage.channel_words * WORD
     # Channels up to a whole word are like the first, with weights of 0.
     real = round_up(num_channels, WORD)
     zeros = node.weight_zero_points
-    weights = np.zeros((padded, stage.taps, channels), np.uint8)
+    taps = node.window.taps
+    weights = np.zeros((padded, taps, WORD * stage.words_of_position), np.uint8)
     weights[:real] = zeros[0]
     weights[:num_channels] = zeros.astype(np.uint8)[:, None, None]
     inputs = node.weights.shape[3]
-    weights[:num_channels, :, :inputs] = node.weights.reshape(num_channels, stage.taps, inputs)
+    weights[:num_channels, :, :inputs] = node.weights.reshape(num_channels, taps, inputs)
     order = (1, 2, 0, 3) if stage.position_outer else (2, 1, 0, 3)
     parts = []
     for group in range(stage.groups):

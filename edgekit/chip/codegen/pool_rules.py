@@ -28,7 +28,7 @@ from edgekit.chip.codegen.nodes import (
 )
 from edgekit.formats.tflite import Operator, Tensor
 
-# The average over a whole map reads it on one tile: larger maps go 64 channels at a time.
+# The average over a whole map reads it on one tile: of larger maps, a few channels at a time.
 _GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
 _ROW, _COLUMN, _CHANNEL = range(3)
 
@@ -91,12 +91,14 @@ def _add_gathered(builder: NodeBuilder, node: Pool, first: Tensor) -> None:
     height, width, channels = builder.shape(node.source)
     window = node.window
     gathered = (window.rows.size, window.columns.size) == (height, width)
+    most = _GATHERED_BYTES // (height * width) // WORD * WORD
+    at_once = min(_GATHERED_CHANNELS, max(WORD, most))
     large = height * width * round_up(channels, WORD) > _GATHERED_BYTES
-    if not gathered or not large or channels <= _GATHERED_CHANNELS:
+    if not gathered or not large or channels <= at_once:
         builder.nodes.append(node)
         return
-    for begin in range(0, channels, _GATHERED_CHANNELS):
-        number = min(_GATHERED_CHANNELS, channels - begin)
+    for begin in range(0, channels, at_once):
+        number = min(at_once, channels - begin)
         part = builder.add_temporary(first, (height, width, number))
         builder.nodes.append(
             Elementwise(node.source, part, COPY, source_channel=begin, num_channels=number)

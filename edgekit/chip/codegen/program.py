@@ -151,6 +151,7 @@ def _execution(
             _compute(emitter, step, places)
         cycles = max(after - first for after, first in zip(emitter.cycles, before))
         costs.append(StepCost(cycles, emitter.num_words - words))
+    emitter.finish()
     for number, tensor in enumerate(network.outputs):
         if number:
             emitter.reset()
@@ -168,5 +169,6 @@ def _compute(emitter: Emitter, step: Compute, places: Places) -> None:
             exchange_halo(emitter, block, rows, columns, padding)
         elif block.local and step.node.pads:
             fill_outside(emitter, block, padding)
+    emitter.finish()
     step.stage.emit(emitter, places.scratch)
     emitter.read_by_ops.update(id(block) for block in step.sources)

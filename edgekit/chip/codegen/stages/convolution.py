@@ -18,6 +18,7 @@ from typing import Callable, NamedTuple, Sequence
 from edgekit.chip.codegen.emitter import (
     AVDATA,
     PARAMETER_TAG,
+    WIDE_TO_SCALING,
     Emitter,
     Transfer,
     same_fields,
@@ -68,11 +69,12 @@ def uses_fifo(rows: int) -> bool:
 
 
 class Order(NamedTuple):
-    """The order of a convolution's loops, and whether it adds a row of biases."""
+    """The order of a convolution's loops, and what its parameters contain."""
 
     position_outer: bool
     chunk: int  # rows of weights of one fill of the buffer
-    has_bias: bool
+    has_bias: bool  # also if all are 0
+    is_flat: bool = False  # whether it reads its window as one position
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,7 @@ class ConvolutionStage(Stage):
     def __init__(self, node: Convolution, at: Placement) -> None:
         super().__init__(node.windows, at)
         self.node = node
-        self.taps = node.window.taps
-        self.channel_words = self.source.position_bytes // WORD
+        self.is_flat = False
         num_channels = node.weights.shape[0]
         self.num_channels = round_up(num_channels, WORD)
         self.has_bias = node.has_bias
@@ -101,14 +102,13 @@ class ConvolutionStage(Stage):
         if node.depthwise:
             self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
             self.groups = divide_up(self.num_channels, _DEPTHWISE_CHANNELS)
-            self.k = self.taps
         else:
             self.group_channels = min(GROUP_CHANNELS, self.num_channels)
             self.stored_channels = (
                 round_up(num_channels, 16) if num_channels <= GROUP_CHANNELS else GROUP_CHANNELS
             )
             self.groups = divide_up(num_channels, GROUP_CHANNELS)
-            self.k = self.taps * self.channel_words
+        self.words_of_position = self.source.position_bytes // WORD
         self.by_window_row = False
         self._choose_order()
         # Set later: addresses in wide memory, the place of the parameters.
@@ -118,6 +118,21 @@ class ConvolutionStage(Stage):
 
     def _positions(self, tile: int) -> int:
         return self.rows[tile // 4].num_outputs * self.columns[tile % 4].num_outputs
+
+    @property
+    def taps(self) -> int:
+        """Positions of a window; a flat one is a single position with all its words."""
+        return 1 if self.is_flat else self.node.window.taps
+
+    @property
+    def channel_words(self) -> int:
+        """Words of each of these positions."""
+        return self.words_of_position * (self.node.window.taps if self.is_flat else 1)
+
+    @property
+    def k(self) -> int:
+        """Rows of weights of a group."""
+        return self.taps if self.node.depthwise else self.taps * self.channel_words
 
     @property
     def header_rows(self) -> int:
@@ -148,12 +163,16 @@ class ConvolutionStage(Stage):
         outer = outer or (chunk == 1 and k > 1)
         self.set_order(position_outer=outer, chunk=k if outer else chunk)
 
-    def set_order(self, *, position_outer: bool, chunk: int, has_bias: bool | None = None) -> None:
-        """Fix the order of the loops; ``chunk`` weight rows are one fill of the buffer.
-
-        With ``has_bias`` there is a row of biases even if all are 0.
-        """
-        self.position_outer, self.chunk = position_outer, chunk
+    def set_order(
+        self,
+        *,
+        position_outer: bool,
+        chunk: int,
+        has_bias: bool | None = None,
+        is_flat: bool = False,
+    ) -> None:
+        """Fix the order of the loops, see `Order`; biases are added where some are not 0."""
+        self.position_outer, self.chunk, self.is_flat = position_outer, chunk, is_flat
         self.has_bias = self.node.has_bias if has_bias is None else has_bias
         self.num_chunks = self.k // chunk
         self.fifo = uses_fifo(chunk)
@@ -165,18 +184,35 @@ class ConvolutionStage(Stage):
     @property
     def order(self) -> Order:
         """What slices of a layer have to agree on, because they share its parameters."""
-        return Order(self.position_outer, self.chunk, self.has_bias)
+        return Order(self.position_outer, self.chunk, self.has_bias, self.is_flat)
 
     def other_orders(self) -> list[Order]:
         """The orders that compute the same; one without biases may also add zeros."""
-        chunks = {self.taps: False, self.k: True} if self.taps > 1 else {self.k: True}
-        if self.taps == 1 and not self.node.depthwise:
-            words = self.channel_words
-            chunks.update({d: False for d in range(min(15, words // 2), 1, -1) if words % d == 0})
-        if self.node.depthwise or self.by_window_row:
-            chunks = {self.chunk: self.position_outer}
+        orders = [(self.position_outer, self.chunk, False)]
+        if not self.node.depthwise and not self.by_window_row:
+            orders += [(True, self.k, False)]
+            orders += [(False, chunk, False) for chunk in _chunks(self.taps, self.channel_words)]
+        if self.can_be_flat:
+            k = self.node.window.taps * self.words_of_position
+            orders += [(False, chunk, True) for chunk in _chunks(1, k)] + [(True, k, True)]
         biases = [True] if self.node.has_bias else [False, True]
-        return [Order(outer, chunk, bias) for bias in biases for chunk, outer in chunks.items()]
+        return [Order(outer, chunk, bias, flat) for bias in biases for outer, chunk, flat in orders]
+
+    @property
+    def can_be_flat(self) -> bool:
+        """Whether the one window of each tile lies in narrow memory without gaps."""
+        source, window = self.source, self.node.window
+        return (
+            not self.node.depthwise
+            and self.positions == 1
+            and window.taps > 1
+            and (window.rows.dilation, window.columns.dilation) == (1, 1)
+            and source.position_bytes == WORD * self.words_of_position
+            and all(
+                source.row_bytes(tile) == window.columns.size * source.position_bytes
+                for tile in self.tiles
+            )
+        )
 
     def is_seen(self) -> bool:
         """Whether Google's programs have its instructions, but for their numbers."""
@@ -246,6 +282,7 @@ class ConvolutionStage(Stage):
         for tile in self.tiles:
             counters.fills[consumer][tile] += self.num_chunks * self.groups
             counters.by_tile[tile][AVDATA] += self.groups
+            counters.by_tile[tile][WIDE_TO_SCALING] += self.groups
             # Each group of a depthwise convolution makes a word of every position: a reader of
             # whole positions has to wait for all of them.
             counters.last_groups[tile] = 1 if node.depthwise else self.groups
@@ -350,7 +387,7 @@ class ConvolutionStage(Stage):
         last = self.num_channels - self.group_channels * (self.groups - 1)
         fill = 1 + emitter.counters.fills[consumer][tile]
         group_level = loops.group_level
-        made = 0x80 * (emitter.counters.by_tile[tile][AVDATA] + 1) | group_level << 4 | 6
+        made = 0x80 * (emitter.counters.by_tile[tile][WIDE_TO_SCALING] + 1) | group_level << 4 | 6
         has_sums = not self.position_outer and several
         is_one_sum = not self.position_outer and not several and self.groups == 1
         out = [(WORD, group_words), *written, (WORD * group_words, self.groups)]
@@ -432,6 +469,8 @@ class ConvolutionStage(Stage):
             group_step = WORD if self.node.depthwise else 0
             if self.node.depthwise:
                 inner = [(WORD, 1), *merged(taps)]
+            elif self.is_flat:
+                inner = [(WORD, self.k)]
             else:
                 inner = [
                     *merged([(WORD, self.channel_words), *taps]),
@@ -449,7 +488,9 @@ class ConvolutionStage(Stage):
                 num_summed=len(summed),
             )
         words = 1 if self.by_window_row else self.chunk // self.taps
-        if self.by_window_row:
+        if self.is_flat:
+            read = [(WORD, self.chunk), (WORD * self.chunk, self.num_chunks)]
+        elif self.by_window_row:
             read = [(WORD, 1), taps[0], *walk, taps[1], (WORD, self.channel_words)]
         else:
             inner = [(WORD, words), *(merged(taps) if self.taps > 1 else [])]
@@ -567,6 +608,13 @@ class ConvolutionStage(Stage):
                 **dma_nest([(1, piece.num_rows)]),
             )
             emitter.packets_b += piece.num_rows
+
+
+def _chunks(taps: int, words: int) -> list[int]:
+    """The numbers of weight rows that fill a small buffer: those of one or several words."""
+    if taps > 1:
+        return [taps]
+    return [d for d in range(min(15, words // 2), 1, -1) if words % d == 0]
 
 
 def _of_consumer(

@@ -13,7 +13,7 @@ from typing import Callable
 
 import numpy as np
 
-from edgekit.chip.codegen.emitter import Emitter
+from edgekit.chip.codegen.emitter import AVDATA, Emitter
 from edgekit.chip.codegen.geometry import WORD, Axis, Block, Span
 from edgekit.chip.codegen.memories import IDENTITY, SHARED_UNITS, TOP
 from edgekit.chip.codegen.nests import (
@@ -34,12 +34,14 @@ from edgekit.chip.codegen.stages.fields import (
     UNSYNCHRONIZED,
     by_tile,
     float_bits,
+    loops,
     output_stage,
 )
 from edgekit.chip.codegen.stages.stage import Placement, Stage
 from edgekit.chip.isa.memories import ROW_UNITS
 
 GROUP_CHANNELS = 64
+_MOST_ITERATIONS = 1 << 14
 _MAX_WIDE_UNITS = 1600  # windows of an average beyond this go through the identity row
 
 
@@ -118,10 +120,10 @@ class PoolStage(Stage):
     def __init__(self, node: Pool, at: Placement) -> None:
         super().__init__(node.windows, at)
         self.node = node
-        self.row_length = divide_up(max(span.num_window for span in self.columns), 4)
+        self.row_lengths = [divide_up(span.num_window, 4) for span in self.columns]  # of tiles
         self.num_rows = max(span.num_window for span in self.rows)
         self.groups = divide_up(self.source.channels, GROUP_CHANNELS)
-        size = ROW_UNITS * self.row_length * self.num_rows * self.groups
+        size = ROW_UNITS * max(self.row_lengths) * self.num_rows * self.groups
         self.through_identity = not node.maximum and size > _MAX_WIDE_UNITS
         self.base = TOP - SHARED_UNITS - size
         self.bottom = TOP if self.through_identity else self.base
@@ -131,9 +133,16 @@ class PoolStage(Stage):
         emitter.reset()
         if self.through_identity:
             self._put(emitter, "op", self._sum)
-        else:
-            self._from_wide(emitter, scratch)
-        emitter.reset()
+            emitter.reset()
+            return
+        self._from_wide(emitter, scratch)
+        if any(len(self._parts(tile)) > 1 for tile in self.tiles):
+            emitter.reset()
+            return
+        for tile in self.tiles:  # a mesh transfer behind it waits for each group of channels
+            emitter.counters.by_tile[tile][AVDATA] += self.groups
+            emitter.counters.last_groups[tile] = self.groups
+        emitter.resets_late = True
 
     def _put(self, emitter: Emitter, name: str, fields_of: Callable[[int, Area], Fields]) -> None:
         """An op for each part of a tile's outputs whose windows have the same number of pixels."""
@@ -168,13 +177,16 @@ class PoolStage(Stage):
         height, width, words = area.num_rows, area.num_columns, source.position_bytes // WORD
         row = rows.window + (area.row - rows.output) * window.rows.stride
         column = columns.window + (area.column - columns.output) * window.columns.stride
-        taps, positions = window.taps, height * width
+        positions = height * width
+        # A loop counts to 16,384: the window of a larger map takes two.
+        taps = [window.taps]
+        if window.taps > _MOST_ITERATIONS:
+            taps = [window.columns.size, window.rows.size]
         step_x, step_y = source.position_bytes, source.row_bytes(tile)
-        repeated = [(0, taps), (0, positions), (0, words)]
+        repeated = [(0, count) for count in (*taps, positions, words)]
+        level = len(taps) + 1  # of the words
         return {
-            "loop0": taps - 1,
-            "loop1": positions - 1,
-            "loop2": words - 1,
+            **loops(*taps, positions, words),
             "in_base": source.at(tile, row, column),
             "in_flag": 3,
             "in_levels": 7,
@@ -182,12 +194,12 @@ class PoolStage(Stage):
             "out_flag": 3,
             "out_levels": 3,
             "par_base": IDENTITY,
-            "psum_levels": 0x840,
+            "psum_levels": 0x820 << len(taps),
             "cfg0": 7,
-            "cfg1": 0x4D,
-            "cfg2": 6 if taps == 1 else 7,
-            "reduce": 1,
-            "group_level": 2,
+            "cfg1": level << 5 | 0x0D,
+            "cfg2": 6 if window.taps == 1 else 7,
+            "reduce": level_mask(len(taps)),
+            "group_level": level,
             "channels": LANES - 1,
             "channels_last": LANES - 1,
             **UNSYNCHRONIZED,
@@ -229,8 +241,9 @@ class PoolStage(Stage):
     def _to_wide(self, group: int, tile: int) -> Fields:
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         area = Area(rows.window, columns.window, rows.num_window, columns.num_window)
-        target = self.base + ROW_UNITS * self.row_length * self.num_rows * group
-        return to_wide(self.source, tile, area, group, (target, self.row_length))
+        length = self.row_lengths[tile % 4]
+        target = self.base + ROW_UNITS * length * self.num_rows * group
+        return to_wide(self.source, tile, area, group, (target, length))
 
     def _op(self, scratch: int, tile: int, area: Area) -> Fields:
         node, source, output, window = self.node, self.source, self.output, self.node.window
@@ -245,7 +258,7 @@ class PoolStage(Stage):
             area.num_rows,
             self.groups,
         ]
-        step_y = ROW_UNITS * self.row_length
+        step_y = ROW_UNITS * self.row_lengths[tile % 4]
         steps = [
             1,
             step_y,
@@ -286,7 +299,9 @@ class PoolStage(Stage):
         )
         taps, emissions = window.taps, counts[2] * counts[3] * counts[4]
         joined = node.maximum or emissions == 1
-        repeated = [(0, taps), (0, emissions)] if joined else [(0, count) for count in counts]
+        repeated = [(0, count) for count in counts]
+        if joined and (emissions > 1 or not node.maximum):
+            repeated = [(0, taps), (0, emissions)]
         fields.update(psum_levels=0x840 if joined else 0x880, **op_nest_fields("psum_", repeated))
         # The constant stays where it is; a step of one iteration is none.
         levels = counts if self.groups > 1 else counts[:4]

@@ -151,23 +151,25 @@ class SpreadStage(ConvolutionStage):
         """A copy of the input for every tile."""
         others = [tile for tile in tiles if tile or not self.is_vector]
         mask = sum(1 << tile for tile in others)
-        if self.is_vector:
+        source = self.source
+        if source.row_bytes(0) == source.width * source.position_bytes:
             self._share_rows(emitter, target, mask)
             return
         self._receive_rows(emitter, target, self.k, mask)
         send_rows(emitter, 0, divide_up(self.input_bytes, ROW_BYTES), mask)
-        area = 0, self.source.height, 0, self.source.width
-        emitter.put("n2w", tiles=1, **to_outgoing(self.source, 0, area))
+        area = 0, source.height, 0, source.width
+        emitter.put("n2w", tiles=1, **to_outgoing(source, 0, area))
 
     def _share_rows(self, emitter: Emitter, target: int, mask: int) -> None:
-        """A copy of a vector, row by row of 256 bytes: Google's programs send no more at once."""
+        """A copy of what has no gaps, 256 bytes at a time, as Google's programs send it."""
+        source = self.source.at(0, 0, 0)
         for first in range(0, self.input_bytes, ROW_BYTES):
             if first:
                 emitter.reset()
             words = min(ROW_BYTES, self.input_bytes - first) // WORD
             self._receive_rows(emitter, target + first, words, mask)
             send_rows(emitter, 0, 1, mask)
-            emitter.put("n2w", tiles=1, **row_to_outgoing(target + first, words))
+            emitter.put("n2w", tiles=1, **row_to_outgoing(source + first, words))
 
     def _receive_rows(self, emitter: Emitter, target: int, words: int, mask: int) -> None:
         packets = divide_up(WORD * words, ROW_BYTES)
