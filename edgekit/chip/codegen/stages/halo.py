@@ -17,6 +17,7 @@ from edgekit.chip.codegen.emitter import (
     NORTH_IN,
     SOUTH_IN,
     WEST_IN,
+    Counters,
     Emitter,
 )
 from edgekit.chip.codegen.geometry import WORD, Block, Moves, Span, moves
@@ -122,26 +123,34 @@ class _Exchange:
         self.pieces = 0
         # Counters that each tile's vertical transfers advance; horizontal ones wait for them.
         self.arrived: list[set[int]] = []
+        self.counters = emitter.counters
         self.counts: list[list[int]] = []
 
     def emit(self) -> None:
         """Emit the transfers: with the longest pieces for which all of them are seen."""
-        usual = plan = self._plan(_PIECE_WORDS)
-        sizes = iter(range(min(_PIECE_WORDS, self.words) - 1, _LEAST_PIECE_WORDS - 1, -1))
-        while not plan.is_seen():
-            size = next((each for each in sizes if self._can_wait(each)), 0)
-            if not size:
-                plan = usual
-                break
-            plan = self._plan(size)
+        emitter, usual = self.emitter, self._plan(_PIECE_WORDS, self.emitter.counters)
+        if any(counts[AVDATA] for counts in emitter.counters.by_tile):
+            states = [emitter.counters, Counters()]
+        else:
+            states = [emitter.counters]
+        plans = (
+            (counters, self._plan(size, counters))
+            for counters in states
+            for size in range(_PIECE_WORDS, _LEAST_PIECE_WORDS - 1, -1)
+            if (size == _PIECE_WORDS or size < self.words) and self._can_wait(size, counters)
+        )
+        seen = ((counters, plan) for counters, plan in plans if plan.is_seen())
+        counters, plan = next(seen, (emitter.counters, usual))
+        if counters is not emitter.counters:
+            emitter.reset()  # all outputs are there: no transfer waits for the op
         for name, by_tile in plan.transfers:
-            self.emitter.put_by_tile(name, by_tile)
+            emitter.put_by_tile(name, by_tile)
         for tile, counts in enumerate(plan.counters):
-            self.emitter.counters.by_tile[tile] = list(counts)
+            emitter.counters.by_tile[tile] = list(counts)
 
-    def _can_wait(self, piece: int) -> bool:
+    def _can_wait(self, piece: int, counters: Counters) -> bool:
         """Whether a sender can wait for an output of the op for each piece: it signals as many."""
-        counters, pieces = self.emitter.counters, divide_up(self.words, piece)
+        pieces = divide_up(self.words, piece)
         return all(
             not counters.by_tile[tile][AVDATA] or pieces <= counters.last_groups[tile]
             for tile in range(NUM_TILES)
@@ -149,7 +158,7 @@ class _Exchange:
 
     def pieces_wait_in_vain(self) -> bool:
         """Whether pieces of the usual length would wait for what no op signals."""
-        return not self._can_wait(_PIECE_WORDS)
+        return not self._can_wait(_PIECE_WORDS, self.emitter.counters)
 
     def writes(self) -> bool:
         """Whether any tile receives or fills anything."""
@@ -158,11 +167,12 @@ class _Exchange:
         )
         return any(each and (each.received[0] or each.padding[0]) for each in found)
 
-    def _plan(self, piece: int) -> _Plan:
+    def _plan(self, piece: int, counters: Counters) -> _Plan:
+        self.counters = counters
         self.ways = [_Way(piece), _Way(piece, whole=True)]
         self.pieces = self.ways[0].pieces(self.words)
         self.arrived = [set() for _ in range(NUM_TILES)]
-        self.counts = [list(each) for each in self.emitter.counters.by_tile]
+        self.counts = [list(each) for each in counters.by_tile]
         transfers = [each for direction in ARRIVALS for each in self._move(direction)]
         return _Plan(transfers, self.counts)
 
@@ -260,7 +270,7 @@ class _Exchange:
         Each piece waits for one more than the piece before it.
         """
         vertical = direction in {"north", "south"}
-        counts, last_groups = self.counts[tile], self.emitter.counters.last_groups[tile]
+        counts, last_groups = self.counts[tile], self.counters.last_groups[tile]
         span = self.rows[tile // 4] if vertical else self.columns[tile % 4]
         records: list[tuple[int, int]] = []
         if number > span.num_own:
@@ -311,6 +321,7 @@ def fill_outside(emitter: Emitter, block: Block, padding: int) -> None:
         for tile, fields in enumerate(by_tile):
             if fields:
                 emitter.counters.by_tile[tile][SOUTH_IN] += divide_up(words, _PIECE_WORDS)
+    emitter.fence()  # no fill of Google's is followed by a fence that signals
 
 
 def _outside(block: Block, tile: int, side: int) -> tuple[int, int, int, int] | None:

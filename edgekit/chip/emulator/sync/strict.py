@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.chip.emulator.plan import Checker, Task
+from edgekit.chip.emulator.sync.arrivals import ArrivalChecker
 from edgekit.chip.emulator.sync.capacity import check_capacity
 from edgekit.chip.emulator.sync.counts import CountChecker, records_of_op
 from edgekit.chip.emulator.sync.frame import FrameChecker
@@ -70,7 +71,7 @@ class SyncChecker(Checker):
         self.waited = dict.fromkeys(_PRODUCERS, 0)
         self.seq = -1
         self.counts, self.frame, self.order = CountChecker(), FrameChecker(), OrderChecker()
-        self.reuse = ReuseChecker()
+        self.reuse, self.arrivals = ReuseChecker(), ArrivalChecker()
 
     # -- in program order
 
@@ -174,6 +175,7 @@ class SyncChecker(Checker):
         instruction = task.instruction
         self.order.read(task, tile, words)
         self.reuse.reads(task, tile, words)
+        self.arrivals.sends(instruction, tile)
         waits: dict[int, tuple[int, int]] = {}
         for counter, value, level in waits_of(instruction):
             waits[counter] = max(waits.get(counter, (0, 0)), (value, level))
@@ -248,6 +250,9 @@ class SyncChecker(Checker):
         instruction = task.instruction
         self.reuse.passed(task.units, tiles)
         for tile in tiles:
+            if not instruction["count"]:
+                counts = {_AVDATA: self.av[tile], **self.sides[tile]}
+                self.arrivals.passed(instruction, task.units, tile, counts)
             if "n2w" in task.units:
                 self.unfinished[tile].clear()
             if not instruction["count"] and instruction["counters"] >> _NARROW_TO_WIDE & 1:
