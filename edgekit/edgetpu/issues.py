@@ -34,6 +34,12 @@ class IssueCode:
     source: str = ""  # where the knowledge comes from
 
 
+# What makes the inputs and outputs of an int8 model integers.
+INTEGER_ENDS = (
+    "edgekit fix MODEL -o OUT.tflite makes inputs and outputs integers; or convert the network "
+    "again, with --io uint8"
+)
+
 ISSUE_CODES: Mapping[str, IssueCode] = {
     each.code: each
     for each in (
@@ -49,7 +55,7 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "An input or output is float",
             "QUANTIZE from and DEQUANTIZE to real numbers run on the CPU. Other operators still "
             "map, but this costs a pass over the values and four times the bytes.",
-            "Convert with integer inputs and outputs (edgekit convert --io uint8).",
+            INTEGER_ENDS,
             "compiled models and the compiler's logs",
         ),
         IssueCode(
@@ -215,7 +221,8 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "The model was saved or converted with an open batch or image size, or computes a size "
             "from values. The compiler refuses sizes that are computed at run time: the Edge TPU's "
             "program has fixed sizes. It accepts an input that is only declared open, as batch 1.",
-            "Convert with fixed shapes (--batch-size, --input-shape).",
+            "edgekit fix MODEL -o OUT.tflite fixes the sizes in the file; or convert the network "
+            "again with --batch-size or --input-shape.",
             "compiled models of compiler 16 (11 with open inputs); the compiler's error texts",
         ),
         IssueCode(
@@ -248,7 +255,8 @@ ISSUE_CODES: Mapping[str, IssueCode] = {
             "the compiler cannot read. It accepts lower versions, but then the kernels of "
             "TensorFlow Lite 2.5, which run operators left on the CPU, use one scale for all "
             "weights: the results are wrong.",
-            "Convert from the float model with edgekit convert.",
+            "edgekit fix MODEL -o OUT.tflite gives them one scale; or convert from the float model "
+            "with edgekit convert.",
         ),
     )
 }

@@ -15,6 +15,7 @@ from edgekit.edgetpu.advice import (
     advice_for_version,
 )
 from edgekit.edgetpu.chip import LATEST_RUNTIME
+from edgekit.edgetpu.issues import INTEGER_ENDS
 from edgekit.edgetpu.limits import CPU, TPU, UNKNOWN
 from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation
 from edgekit.edgetpu.partition import Place, partition
@@ -184,7 +185,7 @@ def _data_types(op: Operation, runtime: int) -> OperatorVerdict | None:
     if operator.opcode in BORDERS and names and names <= set(HOST_CUSTOM):
         fix = f"nothing to fix: {', '.join(sorted(names))} after it reads real numbers, on the CPU"
     elif operator.opcode in BORDERS and tensor.dtype != "INT16":
-        fix = "convert with integer inputs and outputs: edgekit convert --io uint8"
+        fix = INTEGER_ENDS
     else:
         fix = _ADVICE_FOR_TYPE.get(tensor.dtype, advice_for_indices)(operator.opcode)
     return _verdict(

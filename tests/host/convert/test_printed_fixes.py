@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,19 +18,10 @@ from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.convert import ConvertResult, convert
 from edgekit.host.convert.outcome_lines import render_outcome
 from edgekit.rewrite.edit import Edit
+from scripts.follow_fixes import commands_in
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 _SHAPE = (16, 16, 8)
-_WORD = r"(?:'[^']*'|[^\s;,()']+)"
-_FILE = rf"(?:{_WORD}\.(?:tflite|keras)|MODEL)"
-_COMMAND = re.compile(
-    rf"edgekit (?:convert|fix|split)(?: (?:-o {_WORD}|--[a-z-]+ {_WORD}|{_FILE}))+"
-)
-
-
-def commands_in(text: str) -> list[str]:
-    """Return the commands that a text contains, without the words around them."""
-    return _COMMAND.findall(text)
 
 
 def _exit_status(words: list[str]) -> int:
