@@ -373,6 +373,10 @@ def _agreement(result: ConvertResult, agreement: Agreement) -> Iterator[str]:
     check = result.label_check
     if check is not None:
         yield f"by labels  the float model is right on {check.num_right} of {check.num_samples}"
+    errors = result.target_check
+    if errors is not None:
+        before, after = (sum(each) / len(each) for each in (errors.float_mae, errors.mae))
+        yield f"by labels  mean absolute error {after:.4g}, {before:.4g} in float"
     apart = "not used for calibration" if result.held_out else "the calibration samples"
     yield f"judged on  {result.num_judged} samples, {apart}"
 

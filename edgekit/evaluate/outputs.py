@@ -413,7 +413,7 @@ def measure_outputs(
     after: ModelSource,
     batches: Iterable[Sequence[NDArray[Any]]],
     making: Making,
-    watch: Callable[[Sequence[NDArray[Any]]], None] | None = None,
+    watch: Callable[[Sequence[NDArray[Any]], Sequence[NDArray[Any]]], None] | None = None,
 ) -> Agreement:
     """Run a model and its float original on the same inputs, each in its own thread.
 
@@ -422,7 +422,7 @@ def measure_outputs(
         after: The .tflite after it.
         batches: Real values in the inputs' shapes.
         making: How the model was converted.
-        watch: Called with the float model's outputs of each batch.
+        watch: Called with the real outputs of both models for each batch.
     """
     prepared = [prepare(each) for each in (before, after)]
     with contextlib.ExitStack() as stack:
@@ -436,7 +436,7 @@ def _run_both(
     runners: Sequence[Runner],
     batches: Iterable[Sequence[NDArray[Any]]],
     pair: OutputPair,
-    watch: Callable[[Sequence[NDArray[Any]]], None] | None,
+    watch: Callable[[Sequence[NDArray[Any]], Sequence[NDArray[Any]]], None] | None,
 ) -> None:
     reference, model = runners
     with ThreadPoolExecutor(1) as pool:
@@ -446,7 +446,7 @@ def _run_both(
             expected = pending.result()
             pair.add(arrays, expected, actual)
             if watch is not None:
-                watch(expected)
+                watch(reference.to_real(*expected), model.to_real(*actual))
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:

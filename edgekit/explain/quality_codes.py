@@ -139,6 +139,16 @@ QUALITY_CODES = tuple(
             "(--labels) as in training.",
         ),
         (
+            "quality.target_error",
+            "By the labels the model's error is a multiple of the float model's",
+            "The samples have real targets, and the mean absolute error of one of them grows to "
+            "more than 1.5 times that in float, and by more than 3 % of the target's deviation. "
+            "The outputs may be close to the float model's and still be this much worse, if the "
+            "float model is very exact.",
+            "Convert with more samples (--num-samples 300); if that does not help: edgekit tune, "
+            "or edgekit train.",
+        ),
+        (
             "cause.constant_answers",
             "The float model's output is the same for all samples",
             "The float model's output varies by less than a thousandth of its largest value: an "

@@ -321,6 +321,7 @@ class _Conversion:
             shown_by=self._judging.shown_by() if agreement else "",
             measured_with=self.float_network.measuring_commands(output) if agreement else "",
             label_check=self._judging.label_check,
+            target_check=self._judging.target_check,
             data=samples.dataset.describe() if samples.dataset else {},
             agreement=agreement,
             source_agreement=self.float_network.source_agreement,

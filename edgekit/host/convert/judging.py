@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgekit.data import Dataset
 from edgekit.data.random_samples import RANDOM
@@ -24,7 +28,14 @@ from edgekit.host.convert.labelled import (
 )
 from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
 from edgekit.host.convert.samples import Samples
+from edgekit.host.convert.targets import TargetCheck, TargetErrors
 from edgekit.runtime.quality import DOUBTFUL, Finding
+
+Outputs = Sequence[NDArray[Any]]
+_MORE = (
+    "convert with more samples (--num-samples 300); if that does not help, search for better "
+    "ranges (edgekit tune), or train with int8 rounding in the loop (edgekit train)"
+)
 
 
 @dataclass
@@ -41,6 +52,7 @@ class Judging:
             samples were compared with them.
         has_trained_ranges: Whether the ranges are those of quantization-aware training.
         label_check: How often the float model's class is that of the labels.
+        target_check: The errors of both models by real targets.
     """
 
     samples: Samples
@@ -51,6 +63,7 @@ class Judging:
     has_statistics: bool = False
     has_trained_ranges: bool = False
     label_check: LabelCheck | None = field(default=None, init=False)
+    target_check: TargetCheck | None = field(default=None, init=False)
 
     def agreement(
         self, reference: ModelFile, made: ModelFile, output: Path, labels: tuple[str, ...]
@@ -79,7 +92,13 @@ class Judging:
         macs = model_macs(model)
         batches = calibration.judging_batches(num_held_out(macs))
         answers = LabelledAnswers(reference, calibration.judged_labels, dataset, labels)
-        agreement = measure_outputs(reference, made, batches, making, answers.add)
+        errors = TargetErrors(calibration.judged_labels)
+
+        def watch(expected: Outputs, actual: Outputs) -> None:
+            answers.add(expected)
+            errors.add(expected, actual)
+
+        agreement = measure_outputs(reference, made, batches, making, watch)
         self._check_finite(agreement, calibration.num_judged, is_random=is_random)
         agreement, shown = self._with_unlike(agreement, calibration)
         self.gates.check(agreement, self.where)
@@ -89,6 +108,11 @@ class Judging:
         self.notes.extend(each.text for each in shown if each.text not in causes)
         by_labels = self._check_labels_right(answers, dataset, macs)
         self.notes.extend(each.text for each in by_labels)
+        self.target_check = errors.check()
+        if self.target_check is not None:
+            by_targets = self.target_check.findings
+            self.notes.extend(f"{each.text}; next: {_MORE}" for each in by_targets)
+            by_labels = (*by_labels, *by_targets)
         agreement = agreement.with_unlike((*agreement.unlike, *by_labels))
         return agreement if self.shown_by() else agreement.without_evidence()
 

@@ -13,6 +13,7 @@ from edgekit.host.convert.improve.improve import Improvement
 from edgekit.host.convert.labelled import LabelCheck
 from edgekit.host.convert.outcome import Outcome
 from edgekit.host.convert.source_check import SourceAgreement
+from edgekit.host.convert.targets import TargetCheck
 from edgekit.result import Result
 
 # What shows whether the calibration samples are like the training data.
@@ -72,6 +73,7 @@ class ConvertResult(Result):
     shown_by: str = ""  # what shows it: labels | statistics | trained ranges; empty: nothing
     measured_with: str = ""  # the commands that compare with the float model on other data
     label_check: LabelCheck | None = None  # None if the data have no classes of the network
+    target_check: TargetCheck | None = None  # None if the data have no real targets of its outputs
     improvements: tuple[Improvement, ...] = ()  # changes before quantization that helped
     asked: dict[str, str] = field(default_factory=dict)  # other options that the user set
     # What maps, and what keeps the rest off the Edge TPU; None if ``mode`` is not int8.
