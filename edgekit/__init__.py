@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from edgekit.host.train.train import train
     from edgekit.host.tune.tuning import tune
     from edgekit.inspect.inspect import inspect
+    from edgekit.integrations.frigate import frigate
     from edgekit.opencompiler.estimate import estimate
     from edgekit.opencompiler.plan import plan
     from edgekit.report.page import report
     from edgekit.runtime import Runner
+    from edgekit.serve.server import serve
 
 __all__ = [
     "EdgeKitError",
@@ -66,12 +68,14 @@ __all__ = [
     "evaluate",
     "explain",
     "fix",
+    "frigate",
     "inspect",
     "open_dataset",
     "plan",
     "read_model",
     "report",
     "run",
+    "serve",
     "split",
     "train",
     "tune",
@@ -100,12 +104,14 @@ _PUBLIC = {
     "evaluate": "edgekit.evaluate",
     "explain": "edgekit.explain",
     "fix": "edgekit.fix",
+    "frigate": "edgekit.integrations",
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
     "plan": "edgekit.opencompiler.plan",
     "read_model": "edgekit.formats.tflite",
     "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
+    "serve": "edgekit.serve",
     "split": "edgekit.fix",
     "train": "edgekit.host.train",
     "tune": "edgekit.host.tune",

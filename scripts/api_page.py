@@ -28,7 +28,7 @@ _GROUPS = {
     "From a network to a model": ("convert", "tune", "check", "fix", "split", "compile"),
     "Look inside": ("explain", "inspect", "estimate", "disasm", "emulate", "confirm"),
     "Run and measure": ("Runner", "run", "evaluate", "debug", "compare", "benchmark", "report"),
-    "Bring it to devices": ("doctor", "bundle", "verify", "deploy"),
+    "Bring it to devices": ("doctor", "bundle", "verify", "deploy", "serve", "frigate"),
 }
 _RUNNER = (
     "inputs, outputs, environment, notes, predict, invoke, to_raw, to_real, reset, clone, close"

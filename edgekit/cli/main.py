@@ -76,6 +76,8 @@ COMMANDS = (
     "bundle",
     "verify",
     "deploy",
+    "serve",
+    "frigate",
 )
 _INTERRUPTED = 130
 _COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion

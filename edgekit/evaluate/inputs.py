@@ -42,6 +42,7 @@ class Item:
     path: Path | None = None
     array: NDArray[Any] | None = None  # of samples, or a video's frame in RGB
     arrays: Mapping[str, NDArray[Any]] | None = None  # a sample, by input name
+    content: bytes | None = None  # of an image file
     is_listed: bool = False  # found in a folder or by a pattern: may be unreadable
     is_frame: bool = False
     video: Path | None = None
@@ -126,6 +127,8 @@ def read_item(item: Item, infos: Sequence[TensorInfo], how: Preprocess) -> Readi
     first = infos[0]
     if item.is_frame and item.array is not None:
         return _read_image(_encoded(item.array), first, how)
+    if item.content is not None:
+        return _read_image(item.content, first, how)
     if item.arrays is not None:
         return Reading(_fit_all(item.arrays, infos, how), None, _whole(first))
     path = item.path or Path(item.name)

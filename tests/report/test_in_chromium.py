@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.report.page import report
-from tests.report.chromium import Page, chromium_page
+from tests.chromium import Page, chromium_page
 from tests.report.conftest import debug_document, write_json
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra report)")

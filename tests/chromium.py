@@ -69,8 +69,8 @@ class Page:
         """The parameters of all events of a kind so far."""
         return [event["params"] for event in self.events if event.get("method") == method]
 
-    def open(self, path: Path, *, width: int = 1100, dark: bool = False) -> None:
-        """Load a file in a window of ``width``, light or dark, and wait until it is loaded."""
+    def open(self, place: Path | str, *, width: int = 1100, dark: bool = False) -> None:
+        """Load a file or an address in a window of ``width``, and wait until it is loaded."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -80,7 +80,7 @@ class Page:
         )
         self.media(dark=dark)
         before = len(self.of("Page.loadEventFired"))
-        self.send("Page.navigate", url=path.as_uri())
+        self.send("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         while len(self.of("Page.loadEventFired")) == before:
             self.events.append(self._read())
 
@@ -135,11 +135,12 @@ class Page:
 
 
 @contextmanager
-def chromium_page(profile: Path) -> Iterator[Page]:
-    """A new tab; the test is skipped if there is no Chromium."""
+def chromium_page(profile: Path, *options: str) -> Iterator[Page]:
+    """A new tab; ``options`` are Chromium's. The test is skipped if there is no Chromium."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    words = ["/bin/sh", "-c", _ON_PIPE, "sh", program, *_OPTIONS, f"--user-data-dir={profile}"]
+    words = ["/bin/sh", "-c", _ON_PIPE, "sh", program, *_OPTIONS, *options]
+    words.append(f"--user-data-dir={profile}")
     with Conversation(words, timeout_s=_TIMEOUT_S) as browser:
         yield Page(browser.stdin, browser.stdout)
