@@ -158,6 +158,12 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         folder = Path(source).parent if output is None else Path(output)
     else:
         if output is None:
+            earlier = Path(source) / FILE_NAME
+            if earlier.is_file():
+                raise UsageError(
+                    f"{source} is the folder of an earlier build",
+                    fix=f"to repeat it: edgekit build {shlex.quote(str(earlier))}",
+                )
             raise UsageError(
                 "a folder for the results is needed",
                 fix="edgekit build SOURCE --data DATA -o FOLDER",
@@ -491,7 +497,10 @@ class _Build:
         if kept is not None and known is not None:
             result, says = known
             return self._finished(BuildStep(work.name, KEPT, says, kept.time_s, outputs), result)
-        if not self._record.begin(work.name, key) and work.journal is not None:
+        # A journal names files as they were typed.
+        typed = json.dumps([dict(work.reads), dict(work.options)], sort_keys=True)
+        begun = files.sha256_hex(f"{key} {typed}".encode())
+        if not self._record.begin(work.name, begun) and work.journal is not None:
             work.journal.unlink(missing_ok=True)
         start = time.monotonic()
         try:
@@ -528,10 +537,14 @@ class _Build:
             digest is not None or path == "random"
             for digest, path in zip(hashes.values(), work.reads.values(), strict=True)
         )
+        # A file counts by its content: the same one may be named by another path tomorrow.
+        options = {
+            name: _by_content(value, prints.of) for name, value in sorted(work.options.items())
+        }
         depends = {
             "step": work.name,
-            "reads": [[name, path, hashes[name]] for name, path in work.reads.items()],
-            "options": dict(work.options),
+            "reads": [[name, hashes[name] or path] for name, path in work.reads.items()],
+            "options": options,
             "versions": _versions(),
             "again": "" if is_known else time.time_ns(),
         }
@@ -556,6 +569,12 @@ def _read_result(step: str, path: Path) -> tuple[Document, str] | None:
         return result, words.of_step(step, result)
     except (*JSON_DAMAGE, InputError, ArithmeticError, AttributeError, LookupError, TypeError):
         return None
+
+
+def _by_content(value: Any, hash_of: Callable[[str], str | None]) -> Any:  # noqa: ANN401 - an option
+    """Return the hash of the file or folder that an option names; another value stays."""
+    is_path = isinstance(value, str) and os.path.exists(value)  # noqa: PTH110 - no error for odd names
+    return (hash_of(value) or value) if is_path else value
 
 
 def again(folder: Path | None = None, *, needs_trust: bool = False) -> str:

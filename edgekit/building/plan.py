@@ -31,7 +31,16 @@ _MOST_BYTES = 1 << 20
 # Keywords that `build` sets itself.
 _INPUTS = ("source", "model", "models", "data", "against", "compiled", "metrics")
 _OUTPUTS = ("output", "out_dir", "journal", "resume", "progress", "on_line")
-_SET_HERE = ("mode", "stop_early", "options", "num_segments", "eval_data", "recipe", "on_trial")
+_SET_HERE = (
+    "mode",
+    "stop_early",
+    "options",
+    "num_segments",
+    "eval_data",
+    "recipe",
+    "on_trial",
+    "pool",
+)
 _GATES = ("min_agreement", "min_snr_db", "min_mapped")
 _OWN = frozenset((*_INPUTS, *_OUTPUTS, *_SET_HERE, *_GATES))
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ def readme(source: str, steps: Sequence[BuildStep], again: str) -> str:
     written = [name for step in steps for name in step.outputs] + ["report.html", "edgekit.toml"]
     models = [name for name in written if name.endswith(".tflite")]
     best = next((name for name in models if name.endswith("_edgetpu.tflite")), models[-1])
+    is_compiled = best.endswith("_edgetpu.tflite")
     bundle = next((name for name in written if name.endswith(".edgekit")), "")
     described = [(name, _described(name)) for name in written if not name.endswith(".json")]
     lines = [
@@ -72,9 +74,12 @@ def readme(source: str, steps: Sequence[BuildStep], again: str) -> str:
         "```",
         "# again, but only what changed:",
         again,
-        "# on a USB Accelerator:",
-        f"edgekit run {best} INPUT --device usb",
-        *(["# onto a Dev Board:", f"edgekit deploy {bundle} mendel@BOARD"] if bundle else []),
+        "# on a USB Accelerator:" if is_compiled else "# on the CPU (nothing is compiled):",
+        f"edgekit run {shlex.quote(best)} INPUT" + " --device usb" * is_compiled,
+        *(
+            ["# onto a Dev Board:", f"edgekit deploy {shlex.quote(bundle)} mendel@BOARD"]
+            * bool(bundle)
+        ),
         "```",
         "",
     ]

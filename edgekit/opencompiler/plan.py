@@ -89,7 +89,7 @@ def plan(
             "the model is already compiled", where=where, fix="give the file it was compiled from"
         )
     whole = estimate(file, device=device)
-    by_time = cut_evenly(file.model, num_tpus, where)
+    by_time = cut_evenly(file.model, num_tpus, where, device=device, option="--num-tpus")
     by_parameters = segments_at(file.model, even_by_parameters(file.model, num_tpus))
     first = _planned(BY_TIME, by_time, device)
     commands: tuple[str, ...] = ()

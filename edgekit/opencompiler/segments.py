@@ -14,11 +14,25 @@ _HALVINGS = 12  # of the time that the slowest segment may take
 _MOVES = (8, 4, 2, 1)  # operators by which a cut is moved
 
 
-def cut_evenly(model: Model, num_segments: int, where: str = "") -> tuple[Model, ...]:
+def cut_evenly(
+    model: Model,
+    num_segments: int,
+    where: str = "",
+    *,
+    device: str = "usb3",
+    option: str = "--num-segments",
+) -> tuple[Model, ...]:
     """Cut a model into segments so that the slowest one is as fast as possible.
 
     The time of a segment is what `estimate` predicts for it, transfers and streamed parameters
     included. Operators keep their order.
+
+    Args:
+        model: An int8 model.
+        num_segments: How many segments.
+        where: The model's file, for errors.
+        device: As for `estimate`: how each Edge TPU is connected.
+        option: The option that sets ``num_segments``, for errors.
 
     Raises:
         UsageError: The model has fewer operators than segments.
@@ -29,9 +43,9 @@ def cut_evenly(model: Model, num_segments: int, where: str = "") -> tuple[Model,
         raise UsageError(
             f"{num_segments} segments of a model with {number} operators",
             where=where,
-            fix=f"give --num-segments up to {number}",
+            fix=f"give {option} up to {number}",
         )
-    cutter = _Cutter(model)
+    cutter = _Cutter(model, device)
     low, high = 0.0, cutter.time_ms(0, number)
     best: list[int] | None = None
     for _ in range(_HALVINGS):
@@ -75,8 +89,8 @@ def even_by_parameters(model: Model, num_segments: int) -> list[int]:
 class _Cutter:
     """Predicted times of ranges of operators, each computed once."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, device: str) -> None:
+        self._model, self._device = model, device
         self._number = len(model.main.operators)
         self._known: dict[tuple[int, int], float] = {}
 
@@ -86,7 +100,8 @@ class _Cutter:
             rest = [range(first), range(first, end), range(end, self._number)]
             parts = [part for part in rest if part]
             models = segment_models(self._model, parts)
-            self._known[first, end] = estimated_ms(models[parts.index(range(first, end))]) or 0.0
+            segment = models[parts.index(range(first, end))]
+            self._known[first, end] = estimated_ms(segment, self._device) or 0.0
         return self._known[first, end]
 
     def slowest_ms(self, ends: Sequence[int]) -> float:

@@ -232,3 +232,39 @@ def test_the_model_in_the_folder_may_be_the_source_only_under_another_name(place
             options=_OWN,
         )
     assert sha256_hex((place / "out" / "net.tflite").read_bytes()) == sha256_hex(content)
+
+
+def test_a_build_from_inside_its_folder_keeps_everything(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    build("net.tflite", data="calibration.npz", eval_data="test.npz", output="out", options=_OWN)
+    monkeypatch.chdir(place / "out")
+    assert set(_statuses(build("edgekit.toml")).values()) == {"kept"}
+
+
+def test_changed_names_of_classes_are_a_change_of_the_evaluation(place: Path) -> None:
+    labels = place / "names.txt"
+    labels.write_text("a\nb\nc\nd\ne\n")
+    options = {**_OWN, "evaluate": {"labels": str(labels)}}
+    _build(place, options=options)
+    labels.write_text("a\nb\nc\nd\nf\n")
+    changed = _statuses(_build(place, options=options))
+    assert (changed["convert"], changed["evaluate"]) == ("kept", "done")
+
+
+def test_the_readme_has_commands_that_can_be_pasted(place: Path) -> None:
+    (place / "net.tflite").rename(place / "my net.tflite")
+    given = dict(_OWN, compile={"compiler": str(place / "no-compiler")})
+    build(place / "my net.tflite", data=place / "test.npz", output=place / "my out", options=given)
+    readme = (place / "my out" / "README.md").read_text()
+    assert "edgekit run 'my net.tflite' INPUT\n" in readme
+    assert "nothing is compiled" in readme
+    with pytest.raises(UsageError, match="folder of an earlier build") as caught:
+        build(place / "my out")
+    assert f"'{place}/my out/edgekit.toml'" in caught.value.fix
+
+
+def test_a_pool_is_no_option_of_a_file(place: Path) -> None:
+    with pytest.raises(UsageError, match="does not have an option 'pool'"):
+        _build(place, options={**_OWN, "evaluate": {"pool": "x"}})
