@@ -53,7 +53,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "tune": tune,
 }
 # Keywords that run code, or use other programs, hosts or keys.
-_ACTS = frozenset(("trust_source", "converter_python", "via", "sign"))
+_ACTS = frozenset(("trust_source", "custom_objects", "converter_python", "via", "sign"))
 # Keywords whose values are paths: in the file they are relative to its folder.
 _PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
 

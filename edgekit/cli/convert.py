@@ -101,6 +101,14 @@ ConverterOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-source", help="Run code that the source contains.")
 ]
+CustomObjectsOption = Annotated[
+    Optional[List[str]],
+    typer.Option(
+        metavar="MODULE",
+        help="A Python module (package.module) with layers that the source names; it is imported, "
+        "from this folder or the converter's Python. Repeat for more.",
+    ),
+]
 ActivationsOption = Annotated[
     Optional[str],
     typer.Option(
@@ -200,6 +208,7 @@ def convert(
     mode: ModeOption = "int8",
     converter_python: ConverterOption = None,
     trust_source: TrustOption = False,
+    custom_objects: CustomObjectsOption = None,
     replace_activations: ActivationsOption = None,
     labels: ClassNamesOption = None,
     min_agreement: MinAgreementOption = None,
@@ -233,6 +242,7 @@ def convert(
             mode=mode,
             converter_python=converter_python,
             trust_source=trust_source,
+            custom_objects=words(custom_objects),
             timeout_s=timeout_sec,
             replace_activations=replace_activations,
             min_agreement=min_agreement,

@@ -89,6 +89,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     ranges: str = "minmax",
     recipe: Recipe | files.PathLike | None = None,
     quantizer: str = "auto",
+    custom_objects: Sequence[str] | None = None,
 ) -> ConvertResult:
     """Convert a network to an integer-only .tflite that the Edge TPU compiler can read.
 
@@ -143,6 +144,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
             ``clip_logits``, ``ranges``, and which improvements to apply.
         quantizer: ``edgekit``, ``tensorflow``, or ``auto``: edgekit's if it knows every operator.
             It makes the same model in less time and memory, without TensorFlow.
+        custom_objects: Modules (``package.module``) that define classes which a Keras file or a
+            trusted pickle of PyTorch names; they are imported.
 
     Raises:
         GateError: ``min_agreement`` or ``min_snr_db`` is not met; nothing is written.
@@ -172,6 +175,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         clip_logits=clip_logits,
         ranges=ranges,
         quantizer=quantizer,
+        custom_objects=tuple(custom_objects or ()),
     )
     if recipe is not None:
         options = options.with_recipe(recipe)

@@ -160,7 +160,7 @@ class FloatNetwork:
         options, where = self._options, self._where
         source = replace(self._source, trusted=self._source.trusted or options.trust_source)
         with ImporterChild(source, options.converter_python, options.timeout_s, where) as child:
-            opened = child.open()
+            opened = child.open(options.custom_objects)
             self.loader = opened.loader
             self.noted = ultralytics_notes(opened.properties)
             if self.noted is not None:

@@ -106,15 +106,25 @@ class ImporterChild(WorkerProcess):
     def __enter__(self) -> ImporterChild:
         return self
 
-    def open(self) -> Opened:
+    def open(self, modules: Sequence[str] = ()) -> Opened:
         """Let the child read the file.
+
+        Args:
+            modules: The user's modules with classes that a pickle names.
 
         Raises:
             EdgeKitError: The child refuses, or its process ends.
         """
         source = self._source
         path = str(source.path.resolve())
-        self._send("open", source=path, source_kind=source.kind, trusted=source.trusted)
+        self._send(
+            "open",
+            source=path,
+            source_kind=source.kind,
+            trusted=source.trusted,
+            custom_objects=list(modules),
+            folder=str(Path.cwd()),
+        )
         fields = self._receive("opened").fields
         inputs = tuple(
             RawInput(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from edgekit import files
@@ -27,6 +28,7 @@ _NUM_SAMPLES = 100
 # Option -> the kinds of source that it applies to.
 _APPLIES_TO = {
     "--signature": ("saved_model",),
+    "--custom-objects": ("keras", "torch_pickle"),
     "--trust-source": ("keras", "saved_model", "frozen_graph", "torch", "torch_pickle"),
 }
 # What `requested_options` leaves out.
@@ -56,6 +58,7 @@ class ConvertOptions:
     outputs: tuple[str, ...] = ()
     converter_python: str | None = None
     trust_source: bool = False
+    custom_objects: tuple[str, ...] = ()
     timeout_s: float | None = None
     replace_activations: str | None = None
     labels: files.PathLike | Sequence[str] | None = None
@@ -183,6 +186,7 @@ class ConvertOptions:
         """
         given = {
             "--signature": self.signature,
+            "--custom-objects": self.custom_objects,
             "--trust-source": self.trust_source,
         }
         for option, kinds in _APPLIES_TO.items():
@@ -208,6 +212,8 @@ class ConvertOptions:
             "inputs": [] if self.cuts_float(source) else list(self.inputs),
             "outputs": [] if self.cuts_float(source) else list(self.outputs),
             "trust_source": self.trust_source or source.trusted,
+            "custom_objects": list(self.custom_objects),
+            "folder": str(Path.cwd()),
         }
 
     def tensorflow_python(self, source: SourceFile) -> str | None:
@@ -220,6 +226,7 @@ class ConvertOptions:
         words += ["--batch-size", str(self.batch_size)] if self.batch_size > 1 else []
         words += ["--signature", self.signature] if self.signature else []
         words += ["--converter-python", self.converter_python] if self.converter_python else []
+        words += [word for each in self.custom_objects for word in ("--custom-objects", each)]
         return words + (["--trust-source"] if self.trust_source else [])
 
     def float_command(self, where: str) -> str:
@@ -252,6 +259,7 @@ class ConvertOptions:
             outputs=",".join(self.outputs) or None,
             converter_python=self.converter_python,
             trust_source=self.trust_source,
+            custom_objects=self.custom_objects or None,
             replace_activations=None if self.recipe else self.replace_activations,
             recipe=self.recipe_name or None,
             labels=self.labels,

@@ -18,7 +18,7 @@
 
 ``python FOLDER import`` has onnx2tf and onnxruntime, or litert-torch:
 
-    parent -> open {source, source_kind, trusted}
+    parent -> open {source, source_kind, trusted, custom_objects, folder}
     child  -> opened {loader, inputs, outputs, notes, properties}
     parent -> import {shapes}
     child  -> imported {notes, ranges, operations} [bytes]

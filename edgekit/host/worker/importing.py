@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from edgekit.host.worker.custom_objects import custom_objects
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.serving import Answer, serve
 from edgekit.wire import Message, Wire, as_array
@@ -97,6 +98,7 @@ class _Session:
         wire.send("step", name="loading the model")
         if not fields["trusted"]:
             opener.refuse_code(fields["source"])
+        custom_objects(fields["custom_objects"], fields["folder"])
         source: ForeignSource = opener.open_source(fields["source"])
         self._source = source
         return "opened", [], source.describe()

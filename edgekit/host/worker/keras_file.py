@@ -8,9 +8,10 @@ import inspect
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from edgekit.host.worker.custom_objects import custom_objects, hub_objects
 from edgekit.host.worker.keras_config import SUFFIXES, read_config
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import Function, Source, TensorSpec, short
@@ -34,15 +35,24 @@ _SAFE_MODE = re.compile(r"safe_mode=False|enable_unsafe_deserialization|not a mo
 _UNKNOWN_CLASS = re.compile(r"(?:Unknown layer:|Could not locate class) '?([\w>]+)")
 
 
-def load_keras(path: str, *, trust_source: bool) -> Source:
+def load_keras(
+    path: str, *, trust_source: bool, modules: Sequence[str] = (), folder: str = ""
+) -> Source:
     """Load a ``.keras`` or HDF5 file.
+
+    Args:
+        path: The file.
+        trust_source: Whether code in it may run.
+        modules: The user's modules with classes that it names.
+        folder: Where such modules may be.
 
     Raises:
         Refused: The file contains code, is damaged, or no installed Keras can read it.
     """
     config = read_config(path)
+    known = {**hub_objects(config.network, path), **custom_objects(modules, folder)}
     if not trust_source:
-        refuse_code(config.network, path)
+        refuse_code(config.network, path, frozenset(known))
     failures: list[tuple[str, BaseException]] = []
     # Keras chooses its reader by the suffix, so use the suffix of the checked container.
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -50,7 +60,7 @@ def load_keras(path: str, *, trust_source: bool) -> Source:
         _link(path, named)
         for keras in _generations():
             try:
-                model = _load(keras, named, trust_source)
+                model = _load(keras, named, trust_source, known)
             except _REFUSALS as error:
                 if not trust_source and _SAFE_MODE.search(str(error)):
                     raise _refused_by_keras(path, keras, error) from error
@@ -100,8 +110,8 @@ def _name(keras: Any) -> str:  # noqa: ANN401
     return f"{'keras' if keras.__version__[0] >= '3' else 'tf_keras'} {keras.__version__}"
 
 
-def _load(keras: Any, path: str, trust_source: bool) -> Any:  # noqa: ANN401
-    options = {"compile": False}
+def _load(keras: Any, path: str, trust_source: bool, known: dict[str, Any]) -> Any:  # noqa: ANN401
+    options: dict[str, Any] = {"compile": False, "custom_objects": known}
     if "safe_mode" in inspect.signature(keras.models.load_model).parameters:
         options["safe_mode"] = not trust_source
     return keras.models.load_model(path, **options)
@@ -181,8 +191,9 @@ def _unreadable(path: str, version: str, failures: list[tuple[str, BaseException
             f"the file needs the class {unknown.group(1)}, which is not part of Keras{written}",
             where=path,
             why=why,
-            fix="convert the model object from Python, where the class is known: "
-            "edgekit.convert(model, ...); or export a SavedModel: model.export(FOLDER)",
+            fix="name the module that defines it: --custom-objects package.module; or convert the "
+            "model object from Python: edgekit.convert(model, ...); or export a SavedModel: "
+            "model.export(FOLDER)",
         )
     return Refused(
         "model.format",

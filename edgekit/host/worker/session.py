@@ -32,7 +32,12 @@ _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 _LOADERS = {
-    "keras": lambda job: load_keras(job["source"], trust_source=job["trust_source"]),
+    "keras": lambda job: load_keras(
+        job["source"],
+        trust_source=job["trust_source"],
+        modules=job["custom_objects"],
+        folder=job["folder"],
+    ),
     "saved_model": lambda job: load_saved_model(
         job["source"], signature=job["signature"], trust_source=job["trust_source"]
     ),

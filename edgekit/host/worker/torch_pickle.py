@@ -51,8 +51,9 @@ def open_source(path: str) -> PickledSource:
             f"the file needs the package {error.name}, which is not installed",
             where=path,
             why="a pickle has the names of the network's classes, not the classes",
-            fix=f"install {error.name} in an environment with litert-torch, and name its Python: "
-            "--converter-python PATH; or export the network where it was trained",
+            fix=f"if {error.name} is in this folder: --custom-objects {error.name}; or install it "
+            "in an environment with litert-torch, and name its Python: --converter-python PATH; or "
+            "export the network where it was trained",
         ) from error
     except Exception as error:  # a pickle raises what its classes raise
         raise Refused(

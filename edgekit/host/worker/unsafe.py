@@ -76,13 +76,18 @@ _CALLS_TF = ("TFOpLambda", "SlicingOpLambda")
 _VOCABULARIES = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
 
 
-def refuse_code(config: dict[str, Any], path: str) -> None:
+def refuse_code(config: dict[str, Any], path: str, known: frozenset[str] = frozenset()) -> None:
     """Refuse a configuration that makes Keras run code from the file or chosen by it.
+
+    Args:
+        config: The network.
+        path: The file, for the message.
+        known: Names of classes and functions that are given to Keras, which looks there first.
 
     Raises:
         Refused: The configuration does this; the message names each layer.
     """
-    found = list(dict.fromkeys(_code_in(config)))
+    found = list(dict.fromkeys(_code_in(config, known)))
     if found:
         raise Refused(
             "model.unsafe",
@@ -94,7 +99,7 @@ def refuse_code(config: dict[str, Any], path: str) -> None:
         )
 
 
-def _code_in(root: Any) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
+def _code_in(root: Any, known: frozenset[str]) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
     """Yield the problems in the order of the file; nesting may be deeper than Python's stack."""
     pending: list[tuple[Any, str]] = [(root, "")]
     while pending:
@@ -107,11 +112,11 @@ def _code_in(root: Any) -> Iterator[str]:  # noqa: ANN401 - a walk over JSON
         if isinstance(config, dict) and isinstance(config.get("name"), str):
             layer = config["name"]
         title = layer or str(node.get("class_name", ""))
-        yield from (f"{title} ({reason})" for reason in _reasons(node))
+        yield from (f"{title} ({reason})" for reason in _reasons(node, known))
         pending.extend((item, layer) for item in reversed(list(node.values())))
 
 
-def _reasons(node: dict[str, Any]) -> Iterator[str]:
+def _reasons(node: dict[str, Any], known: frozenset[str]) -> Iterator[str]:
     # Every name by which Keras may find the class.
     keys = ("class_name", "registered_name", "spec_name")
     names = [node[key] for key in keys if isinstance(node.get(key), str)]
@@ -126,6 +131,8 @@ def _reasons(node: dict[str, Any]) -> Iterator[str]:
     if isinstance(module, str) and names and not any(name in _CODE_CLASSES for name in plain):
         called = config if node.get("class_name") == "function" else None
         for name in [str(called)] if called is not None else names:
+            if re.split(r"[.>]", name)[-1] in known:
+                continue
             yield from _import_reasons(module, name)
     fields = config if isinstance(config, dict) else {}
     if any(name in _CALLS_TF for name in plain):
