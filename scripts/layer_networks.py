@@ -53,6 +53,13 @@ def _image(*middle: Network, outputs: int = 5) -> Build:
     return build
 
 
+def _large_mean() -> Network:
+    """A mean over more positions than were seen mapped."""
+    start = keras.Input((96, 96, 3), batch_size=1)
+    x = layers.Conv2D(_CHANNELS, 3, padding="same", activation="relu")(start)
+    return keras.Model(start, layers.Dense(5)(layers.GlobalAveragePooling2D()(x)))
+
+
 def _activation(name: str) -> Build:
     """A linear convolution, the activation, another convolution and a dense layer."""
 
@@ -129,9 +136,7 @@ LAYERS: dict[str, Build] = {
     "MaxPooling2D": _image(layers.MaxPooling2D(2)),
     "AveragePooling2D": _image(layers.AveragePooling2D(2)),
     "GlobalAveragePooling2D": _image(layers.GlobalAveragePooling2D()),
-    "GlobalAveragePooling2D, 96 x 96": _image(
-        layers.UpSampling2D(6), layers.GlobalAveragePooling2D()
-    ),
+    "GlobalAveragePooling2D, 96 x 96": _large_mean,
     "GlobalMaxPooling2D": _image(layers.GlobalMaxPooling2D()),
     "MaxPooling1D": _sequence(layers.Conv1D(8, 3), layers.MaxPooling1D(2)),
     "BatchNormalization after ReLU": _image(layers.BatchNormalization()),
@@ -140,6 +145,9 @@ LAYERS: dict[str, Build] = {
     "UnitNormalization": _image(layers.UnitNormalization()),
     "UpSampling2D": _image(layers.UpSampling2D(2)),
     "UpSampling2D, 3x2": _image(layers.UpSampling2D((3, 2))),
+    "UpSampling2D, 4x4, as RESIZE": _image(
+        lambda x: keras.ops.image.resize(x, (64, 64), interpolation="nearest")
+    ),
     "UpSampling2D, bilinear": _image(layers.UpSampling2D(2, interpolation="bilinear")),
     "UpSampling1D": _sequence(layers.Conv1D(8, 3, padding="same"), layers.UpSampling1D(2)),
     "RepeatVector": _sequence(layers.Flatten(), layers.Dense(8), layers.RepeatVector(4)),

@@ -20,6 +20,7 @@ from edgekit.rewrite.edit import Edit, same_quantization
 from edgekit.rewrite.unstacked import gathered
 
 _MOST_VALUES = 1 << 23
+_MOST_TIMES = 12  # that a resize repeats a pixel: the kernel's float32 steps are exact so far
 _NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "GATHER", "SPACE_TO_BATCH_ND")
 Positions = NDArray[np.int64]
 
@@ -77,6 +78,8 @@ def _is_unmapped(edit: Edit, op: Operator) -> bool:
     if op.opcode == "TRANSPOSE":
         order = np.ravel(np.asarray(edit.data(op.inputs[1])))
         return moves_memory(y.shape, tuple(int(axis) % len(order) for axis in order))
+    if op.opcode == "RESIZE_NEAREST_NEIGHBOR":
+        return _resize_factors(edit, op) not in (None, (1, 1), (2, 2))  # these were seen mapped
     repeats_more = op.opcode == "TILE" and any(size > 1 for size in x.shape[:-1])
     return op.opcode in _NEVER or repeats_more
 
@@ -97,7 +100,8 @@ def _moved(edit: Edit, op: Operator, positions: Positions | None) -> Positions |
     if x.is_dynamic or y.is_dynamic or not 0 < max(x.num_elements, y.num_elements) <= _MOST_VALUES:
         return None
     others_known = all(edit.data(i) is not None for i in op.inputs[1:] if i >= 0)
-    if op.opcode == "GATHER" and gathered(edit, op) is None:
+    condition = _CONDITIONS.get(op.opcode)
+    if condition is not None and condition(edit, op) is None:
         return None
     if not others_known or edit.data(_data(op)) is not None or not same_quantization(x, y):
         return None
@@ -135,6 +139,21 @@ def _gather(edit: Edit, op: Operator, positions: Positions) -> Positions:
     return positions.take(chosen, axis).reshape(edit.tensors[op.outputs[0]].shape)
 
 
+def _resize_factors(edit: Edit, op: Operator) -> tuple[int, int] | None:
+    """Return how often RESIZE_NEAREST_NEIGHBOR repeats rows and columns; None if not evenly."""
+    before, after = (edit.tensors[i].shape for i in (_data(op), op.outputs[0]))
+    if len(before) != 4 or op.options.get("align_corners"):
+        return None
+    down, across = (new // old for old, new in zip(before[1:3], after[1:3]))
+    is_even = after[1:3] == (before[1] * down, before[2] * across)
+    return (down, across) if is_even and 1 <= min(down, across) <= _MOST_TIMES else None
+
+
+def _resize(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    down, across = _resize_factors(edit, op) or (1, 1)
+    return positions.repeat(down, axis=1).repeat(across, axis=2)
+
+
 def _integers(edit: Edit, op: Operator) -> NDArray[Any]:
     return np.asarray(edit.data(op.inputs[1]), np.int64)
 
@@ -157,8 +176,14 @@ _MOVES: Mapping[str, _Move] = {
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
     "BROADCAST_TO": _broadcast,
     "GATHER": _gather,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "DEPTH_TO_SPACE": lambda _edit, op, x: depth_to_space(x, int(op.options["block_size"])),
     "SPACE_TO_DEPTH": lambda _edit, op, x: space_to_depth(x, int(op.options["block_size"])),
     "TILE": _tile,
     "TRANSPOSE": _transpose,
+}
+# What must not be None for an operator to be one that moves values.
+_CONDITIONS: Mapping[str, Callable[[Edit, Operator], Any]] = {
+    "GATHER": gathered,
+    "RESIZE_NEAREST_NEIGHBOR": _resize_factors,
 }

@@ -244,3 +244,46 @@ def test_repeated_channels_become_a_convolution() -> None:
     graph.reshape((1, 4, 5, 16))
     graph.quantize(0.06)
     assert _resampled(graph.model()) == ["RELU", "CONV_2D", "QUANTIZE"]
+
+
+@pytest.mark.parametrize("half_pixel_centers", [False, True])
+@pytest.mark.parametrize(
+    ("factors", "made"),
+    [
+        ((8, 8), ["RESIZE_NEAREST_NEIGHBOR"] * 3),
+        ((3, 3), ["CONCATENATION", "RESHAPE"] * 2),
+        ((4, 2), ["RESIZE_NEAREST_NEIGHBOR", "CONCATENATION", "RESHAPE"]),
+    ],
+)
+def test_a_resize_by_more_than_two_takes_steps(
+    factors: tuple[int, int], made: list[str], half_pixel_centers: bool
+) -> None:
+    graph = Graph((1, 3, 4, 8))
+    graph.activation("RELU")
+    size = (3 * factors[0], 4 * factors[1])
+    options = {"align_corners": False, "half_pixel_centers": half_pixel_centers}
+    values = graph.constant(np.array(size, np.int32))
+    graph.apply(
+        "RESIZE_NEAREST_NEIGHBOR",
+        [graph.x, values],
+        graph.like(graph.x, (1, *size, 8)),
+        options,
+        "ResizeNearestNeighborOptions",
+        3,
+    )
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", *made, "QUANTIZE"]
+
+
+def test_a_resize_by_two_stays() -> None:
+    graph = Graph((1, 3, 4, 8))
+    options = {"align_corners": False, "half_pixel_centers": False}
+    values = graph.constant(np.array([6, 8], np.int32))
+    graph.apply(
+        "RESIZE_NEAREST_NEIGHBOR",
+        [graph.x, values],
+        graph.like(graph.x, (1, 6, 8, 8)),
+        options,
+        "ResizeNearestNeighborOptions",
+    )
+    assert apply_rule(RULE, graph.model()) is None
