@@ -189,7 +189,7 @@ def _error_of(out: Outputs, truth: Array) -> float:
 
 
 def _repair(corpus: Corpus) -> Iterator[Network]:
-    """Spectra without gaps, an autoencoder with Mish: 40 numbers in, 40 out."""
+    """Spectra without gaps, an autoencoder with SiLU: 40 numbers in, 40 out."""
     places = np.arange(40)
 
     def make(count: int) -> tuple[Array, Array]:
@@ -201,10 +201,10 @@ def _repair(corpus: Corpus) -> Iterator[Network]:
 
     (x, y), (x_test, y_test) = make(6000), make(NUM_HELD_OUT)
     row = keras.Input((40,))
-    hidden = layers.Dense(64, activation="mish", name="first")(row)
-    hidden = layers.Dense(64, activation="mish", name="second")(hidden)
+    hidden = layers.Dense(64, activation="silu", name="first")(row)
+    hidden = layers.Dense(64, activation="silu", name="second")(hidden)
     model = fit(keras.Model(row, layers.Dense(40)(hidden)), x, y, "mse", 20)
-    task = "spectra without gaps, Mish"
+    task = "spectra without gaps, SiLU"
     good = Network.of("repair", task, model, (x, x_test), Scoring.error(y_test))
     yield good
     yield good.calibrated("repair_weak", "calibrated at 0.3 of the values", lambda v: v * 0.3)
