@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Optional
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.runtime.base import MOST_TARGETS
-from edgekit.tasks.box_recognizers import ssd_decoder, yolo_decoder
 from edgekit.tasks.case import PROBABILITIES, Case, DecodeOptions
 from edgekit.tasks.decoder import (
     CLASSIFICATION,
@@ -34,7 +34,6 @@ from edgekit.tasks.recognizers import (
     postprocess_decoder,
     value_decoder,
 )
-from edgekit.tasks.stage_recognizers import cascade_decoder, landmark_decoder, mediapipe_decoder
 
 if TYPE_CHECKING:
     from edgekit.runtime import Runner
@@ -154,16 +153,31 @@ def _recognize(case: Case, wanted: str | None) -> tuple[Decoder | None, list[str
     return None, refusals
 
 
+def _of_places(module: str, name: str) -> Recognizer:
+    """Return a recognizer of outputs with values for many places, or of several outputs.
+
+    Its module is imported when such outputs come: classifiers need none of them.
+    """
+
+    def recognize(case: Case) -> Decoder | None:
+        if len(case.shapes) == 1 and len(case.shapes[0]) != 3:
+            return None
+        found: Recognizer = getattr(importlib.import_module(f"edgekit.tasks.{module}"), name)
+        return found(case)
+
+    return recognize
+
+
 # In this order: first networks that an operator identifies, then those with typical shapes.
 _RECOGNIZERS: tuple[tuple[tuple[str, ...], Recognizer], ...] = (
     ((POSE,), posenet_decoder),
     ((DETECTION,), postprocess_decoder),
     ((POSE,), movenet_decoder),
-    ((DETECTION, POSE), yolo_decoder),
-    ((DETECTION,), mediapipe_decoder),
-    ((DETECTION,), cascade_decoder),
-    ((DETECTION,), ssd_decoder),
-    ((POSE,), landmark_decoder),
+    ((DETECTION, POSE), _of_places("box_recognizers", "yolo_decoder")),
+    ((DETECTION,), _of_places("stage_recognizers", "mediapipe_decoder")),
+    ((DETECTION,), _of_places("stage_recognizers", "cascade_decoder")),
+    ((DETECTION,), _of_places("box_recognizers", "ssd_decoder")),
+    ((POSE,), _of_places("stage_recognizers", "landmark_decoder")),
     ((SEGMENTATION,), mask_decoder),
     ((CLASSIFICATION,), class_decoder),
     ((MULTILABEL,), label_decoder),

@@ -10,7 +10,6 @@ from typing import Sequence
 import numpy as np
 
 from edgekit.data import Preprocess, has_same_range, parse_preprocess
-from edgekit.data.network_start import contradiction, wanted_by
 from edgekit.data.preprocess import fit_default
 from edgekit.formats.model_file import ModelFile, ModelSource
 from edgekit.formats.tflite import Model, Tensor
@@ -18,7 +17,6 @@ from edgekit.formats.tflite_metadata import Notes
 from edgekit.quant import QuantParams
 from edgekit.runtime.select import file_for
 from edgekit.tasks.labels import attached_labels, ultralytics_task
-from edgekit.tasks.mediapipe import mediapipe_head
 from edgekit.tasks.posenet import PosenetOptions, without_decoder
 
 # How Ultralytics' exports were trained and are run, by the task in their metadata.
@@ -88,6 +86,8 @@ def _preprocess(file: ModelFile) -> tuple[str, str]:
     known, reason = maker_preprocess(file)
     if known:
         return known, reason
+    from edgekit.data.network_start import wanted_by  # noqa: PLC0415 - for files without a note
+
     wanted = wanted_by(file.model)
     return (wanted.scale, wanted.reason) if wanted else ("", "")
 
@@ -107,7 +107,11 @@ def maker_preprocess(file: ModelFile, model: Model | None = None) -> tuple[str, 
     tensors = [graph.tensors[index] for index in (*graph.inputs[:1], *graph.outputs)]
     shapes = [tensor.shape for tensor in tensors[1:]]
     is_image = bool(graph.inputs) and len(tensors[0].shape) == 4
-    head = mediapipe_head(shapes, tensors[0].shape[1:3]) if is_image else None
+    head = None
+    if is_image and len(shapes) > 1:
+        from edgekit.tasks.mediapipe import mediapipe_head  # noqa: PLC0415 - for detectors
+
+        head = mediapipe_head(shapes, tensors[0].shape[1:3])
     if noted and (head is None or "resize=" in noted):
         return noted, "the model's file says so"
     if head is not None:
@@ -132,6 +136,8 @@ def preprocess_warning(requested: str | Preprocess | None, prepared: Prepared) -
     """Return a warning if ``requested`` contradicts the network or its file, else ""."""
     if requested is None:
         return ""
+    from edgekit.data.network_start import contradiction, wanted_by  # noqa: PLC0415 - as above
+
     how = parse_preprocess(requested)
     wanted = wanted_by(prepared.model)
     if wanted is not None:
