@@ -155,6 +155,18 @@ class Selectable(Dataset, Protocol):
         """The samples ``indices``, in this order."""
 
 
+def identity_of(dataset: Dataset, total: int | None) -> int | None:
+    """Return a number that changes with samples or labels; None if that needs reading them.
+
+    Args:
+        dataset: The samples.
+        total: How many of them count, from the first on; None if unknown.
+    """
+    if total is None or not hasattr(dataset, "identity"):
+        return None
+    return int(dataset.identity(total))
+
+
 def as_real(values: Any) -> NDArray[Any]:  # noqa: ANN401 - anything that numpy accepts
     """Return ``values`` as an array of numbers; float64 becomes float32, other types stay."""
     array = np.asarray(values)

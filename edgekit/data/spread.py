@@ -69,14 +69,14 @@ def spread(dataset: Dataset, wanted: int | None) -> Dataset:
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Dataset:
     """Return the samples ``indices`` of ``dataset``, in this (ascending) order, as a data set."""
-    if _is_selectable(dataset):
+    if is_selectable(dataset):
         return dataset.subset(indices)
     return _Chosen(dataset, indices)
 
 
 def classes_of(dataset: Dataset) -> Sequence[int] | None:
     """Return the class of each sample; None without classes, or if samples must be read."""
-    return dataset.classes if _is_selectable(dataset) else None
+    return dataset.classes if is_selectable(dataset) else None
 
 
 class _Chosen(DerivedDataset):
@@ -103,7 +103,8 @@ class _Chosen(DerivedDataset):
                 return
 
 
-def _is_selectable(dataset: Any) -> TypeGuard[Selectable]:  # noqa: ANN401
+def is_selectable(dataset: Any) -> TypeGuard[Selectable]:  # noqa: ANN401
+    """Whether any samples can be read without the others."""
     return hasattr(dataset, "subset")
 
 

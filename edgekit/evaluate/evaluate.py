@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 from edgekit.data import (
     Dataset,
 )
-from edgekit.data.dataset import remarks_of
+from edgekit.data.dataset import identity_of, remarks_of
 from edgekit.data.labels import label_file_warnings
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.engine import Engine
@@ -261,7 +261,7 @@ def _journal_key(evaluation: Evaluation) -> dict[str, Any]:
         "kernels": settings.kernels,
         **{name: str(value) for name, value in settings.decode.__dict__.items()},
         "data": plan.dataset.describe(),
-        "samples": _identity(plan.dataset, plan.total),
+        "samples": identity_of(plan.dataset, plan.total),
         "total": plan.total,
         "size": plan.size,
     }
@@ -402,13 +402,6 @@ def _check_outcome(
             fix=f"{_HOW_TO_LABEL.get(dataset.describe()['kind'], _LABEL_FILES)}; without any label "
             "use --against to measure the agreement of two models",
         )
-
-
-def _identity(dataset: Dataset, total: int | None) -> int | None:
-    """Return a number that changes with samples or labels; None if that needs reading them."""
-    if total is None or not hasattr(dataset, "identity"):
-        return None
-    return int(dataset.identity(total))
 
 
 def _num_cores() -> int:

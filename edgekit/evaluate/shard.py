@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from edgekit.data.arrays import ArrayDataset
-from edgekit.data.dataset import Batch, Chunk, iter_chunks, labels_of
+from edgekit.data.dataset import Batch, Chunk, identity_of, iter_chunks, labels_of
 from edgekit.errors import DataError, EdgeKitError
 from edgekit.evaluate.result import WorkerRecord
 from edgekit.evaluate.setup import Evaluation, Settings, open_engines, set_up
@@ -264,9 +264,7 @@ def _device(device: str, index: int) -> str:
 def samples_of(evaluation: Evaluation) -> tuple[int | None, int | None]:
     """Return how many samples there are, and their identity, without reading images."""
     dataset, total = evaluation.plan.dataset, evaluation.plan.total
-    if total is None or not hasattr(dataset, "identity"):
-        return total, None
-    return total, int(dataset.identity(total))
+    return total, identity_of(dataset, total)
 
 
 class _Due:

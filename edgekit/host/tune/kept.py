@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edgekit.data import Dataset, Sample, Unreadable
 from edgekit.data.dataset import DerivedDataset
-from edgekit.data.spread import classes_of, subset
+from edgekit.data.spread import classes_of, is_selectable, subset
 
 _MOST_BYTES = 1 << 30
 
@@ -74,5 +74,5 @@ class _Store:
 
 def kept(dataset: Dataset) -> Dataset:
     """Return ``dataset`` with its samples in memory, if they can be read one by one."""
-    can_choose = hasattr(dataset, "subset") and dataset.num_samples is not None
+    can_choose = is_selectable(dataset) and dataset.num_samples is not None
     return KeptDataset(dataset) if can_choose else dataset

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgekit import files
 from edgekit.data import Dataset, Preprocess
+from edgekit.data.dataset import identity_of
 from edgekit.evaluate.journal import Journal
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
@@ -259,7 +260,5 @@ class _Run:
 
 def _identity(dataset: Dataset) -> dict[str, Any]:
     found = dict(dataset.describe())
-    count = dataset.num_samples
-    if count is not None and hasattr(dataset, "identity"):
-        found["identity"] = int(dataset.identity(count))
-    return found
+    identity = identity_of(dataset, dataset.num_samples)
+    return found if identity is None else {**found, "identity": identity}
