@@ -74,8 +74,13 @@ _COMMON = {
 def result_classes() -> tuple[type[Result], ...]:
     """Return all result classes of edgekit with a schema, sorted by it."""
     for module in pkgutil.walk_packages(edgekit.__path__, "edgekit."):
-        if "__main__" not in module.name and ".worker" not in module.name:
+        if "__main__" in module.name or ".worker" in module.name:
+            continue
+        try:
             importlib.import_module(module.name)
+        except ModuleNotFoundError as error:  # a module of an extra that is not installed
+            if (error.name or "edgekit").startswith("edgekit"):
+                raise
     found = {each.schema: each for each in _subclasses(Result) if "schema" in vars(each)}
     return tuple(found[schema] for schema in sorted(found))
 
