@@ -318,6 +318,46 @@ def _wrong_addresses(program: Program) -> Iterator[Edit]:
     )
 
 
+def _overlapping_fifos(program: Program) -> Iterator[Edit]:
+    """Let a stream arrive where another one does."""
+    places = {
+        (chunk, position): (name, each[name])
+        for chunk, instructions in enumerate(program.inference)
+        for position, each in enumerate(instructions)
+        for name in [_fifo(each)]
+        if name
+    }
+    targets = sorted({address for _, address in places.values()})
+    for (chunk, position), (name, address) in places.items():
+        for target in targets:
+            if target != address:
+                yield Edit(chunk, position, {name: target})
+
+
+def _fifo(instruction: Instruction) -> str:
+    """The field with the place in wide memory where a stream arrives; empty for no stream."""
+    name, fields = instruction.layout.name, instruction.fields
+    if name in {"ring.recv0", "ring.recv1"} and (fields["slots"] or fields["circular"]):
+        return "addr"
+    return "w_addr" if name == "n2w" and fields["w_rows"] else ""
+
+
+def _host_orders(program: Program) -> Iterator[Edit]:
+    """Neighbours that take turns at the scalar core: what leaves it, and what returns."""
+    for chunk, instructions in enumerate(program.inference):
+        of_host = [
+            (position, each)
+            for position, each in enumerate(instructions)
+            if each.layout.name in {"infeed", "outfeed"}
+        ]
+        for (position, first), (after, second) in pairwise(of_host):
+            if first.layout is second.layout and first.fields != second.fields:
+                fields = {name: second[name] for name in second.fields if name not in _PLACE}
+                if fields != {name: first[name] for name in fields}:
+                    yield Edit(chunk, position, fields)
+                    yield Edit(chunk, after, {name: first[name] for name in fields})
+
+
 def _written(instruction: Instruction) -> str:
     """The field with the place in narrow memory that an instruction writes; empty for none."""
     name = instruction.layout.name
@@ -407,6 +447,8 @@ EDITS: dict[str, Finder] = {
     "a raised count": _higher_counts,
     "a swapped order": _swaps,
     "a wrong address": _wrong_addresses,
+    "two overlapping FIFOs": _overlapping_fifos,
+    "a host transfer in the place of its neighbour": _host_orders,
 }
 SPECIAL: dict[str, Callable[[Program, random.Random], Fault | None]] = {
     "two overlapping buffers": _overlapping,
