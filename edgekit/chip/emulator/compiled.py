@@ -169,3 +169,148 @@ def depthwise(
                 row[k] = np.uint8(np.int32(real))
         for place in range(rows):
             _store(source.view(np.uint32), where[place], made[place].view(np.uint32))
+
+
+_EXACT_INTEGERS = 1 << 63  # beyond, a float32 is a multiple of 2 to the power of 32
+_INFINITY = np.uint32(0x7F800000)
+
+
+@_compiled
+def run_scalar(
+    code: NDArray[np.int64],
+    registers: NDArray[np.uint32],
+    predicates: NDArray[np.int64],
+    memory: NDArray[np.uint32],
+    host: NDArray[np.uint32],
+) -> int:
+    """Execute bundles and loops of the scalar core, see `edgekit.chip.emulator.units.scalar_code`.
+
+    Returns:
+        The number of words for the host; negative if only the Python functions can tell what
+        happens: an address outside the memory, or a result that is not a number.
+    """
+    reals = registers.view(np.float32)
+    operand = np.zeros(1, np.uint32)
+    operand_real = operand.view(np.float32)
+    result = np.zeros(4, np.uint32)  # vector slot, load, special, ALU
+    result_real = result.view(np.float32)
+    loops = np.zeros((3, len(code)), np.int64)
+    ends, starts, left = loops[0], loops[1], loops[2]
+    depth = at = sent = 0
+    words = np.uint32(len(memory))
+    while True:
+        while depth and at == ends[depth - 1]:
+            left[depth - 1] -= 1
+            if left[depth - 1]:
+                at = starts[depth - 1]
+            else:
+                depth -= 1
+        if at >= len(code):
+            return sent
+        row = code[at]
+        at += 1
+        if row[0] == 1:
+            starts[depth], ends[depth], left[depth] = at, at + row[1], row[2]
+            depth += 1
+            continue
+        if row[1] and predicates[row[2]] != row[3]:
+            continue
+        # All results, before anything is written.
+        vector, slot, source = row[14], row[15], row[16]
+        result[0] = registers[slot & 31] + np.uint32(1)
+        load, load_from, load_to = row[9], row[10], row[11]
+        loaded_from = registers[load_from & 31]
+        if load:
+            address = np.uint32(row[12]) if load == 1 else loaded_from
+            if address >= words:
+                return -1
+            result[1] = memory[address]
+        special = row[18]
+        if special == 2:
+            value = np.float64(reals[row[19]])
+            if value:
+                result_real[2] = np.float32(1 / value)
+            else:
+                result[2] = _INFINITY
+        elif special == 3:
+            result_real[2] = np.float32(np.exp2(np.float64(reals[row[19]])))
+        operation = row[4]
+        y = registers[row[6]]
+        real = np.float64(reals[row[6]])
+        operand[0] = np.uint32(row[7]) if row[8] else registers[row[7] & 31]
+        b = operand[0]
+        other = np.float64(operand_real[0])
+        if operation == 1:
+            result[3] = y + b
+        elif operation == 2:
+            result[3] = y - b
+        elif operation == 3:
+            result[3] = y & b
+        elif operation == 4:
+            result[3] = y | b
+        elif operation == 5:
+            result[3] = y ^ b
+        elif operation == 6:
+            result[3] = y << (b & np.uint32(31))
+        elif operation == 7:
+            result[3] = y >> (b & np.uint32(31))
+        elif operation == 8:
+            result[3] = np.uint32(np.int32(y) >> np.int32(b & np.uint32(31)))
+        elif operation == 15:
+            result[3] = b
+        elif operation == 16:
+            result_real[3] = np.float32(np.int32(b))
+        elif operation == 17:
+            whole = np.rint(other)
+            if abs(whole) < _EXACT_INTEGERS:
+                result[3] = np.uint32(np.int64(whole) & 0xFFFFFFFF)
+            else:
+                result[3] = 0
+        elif operation == 18:
+            result_real[3] = np.float32(real + other)
+        elif operation == 19:
+            result_real[3] = np.float32(real - other)
+        elif operation == 20:
+            result_real[3] = np.float32(real * other)
+        elif operation == 21:
+            result_real[3] = np.float32(other if other > real else real)
+        elif operation == 22:
+            result_real[3] = np.float32(other if other < real else real)
+        if 18 <= operation <= 22 and np.isnan(result_real[3]):
+            return -1
+        if special and np.isnan(result_real[2]):
+            return -1
+        # What the slots do besides registers.
+        if vector == 2 or vector == 4 or vector == 6:
+            target = np.uint32(row[17]) if vector == 2 else registers[slot & 31]
+            if target >= words:
+                return -1
+            memory[target] = registers[source]
+        elif vector == 8:
+            host[sent] = registers[source]
+            sent += 1
+        if 9 <= operation <= 14:
+            signed, other_signed = np.int32(y), np.int32(b)
+            holds = y == b
+            if operation == 10:
+                holds = y != b
+            elif operation == 11:
+                holds = signed > other_signed
+            elif operation == 12:
+                holds = signed < other_signed
+            elif operation == 13:
+                holds = y >= b
+            elif operation == 14:
+                holds = signed >= other_signed
+            predicates[row[5] & 7] = 1 if holds else 0
+        # Registers.
+        if vector == 6 and slot >> 5 & 1:
+            registers[slot & 31] = result[0]
+        if load:
+            registers[load_to] = result[1]
+            if load == 3 and row[13]:
+                registers[load_from] = loaded_from + np.uint32(1)
+        if special:
+            registers[row[20]] = result[2]
+        if operation and not 9 <= operation <= 14:
+            registers[row[5]] = result[3]

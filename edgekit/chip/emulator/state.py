@@ -42,6 +42,7 @@ class State(ScalarState):
         self.mesh = np.zeros(0, np.uint32)
         self.input = np.zeros(0, np.uint8)
         self.output = np.zeros(0, np.uint8)
+        self.coded: dict[object, NDArray[np.int64] | None] = {}  # the same for compiled code
         self.kernels: ModuleType | None = None  # compiled code for some steps; None: numpy alone
         # Called with each op's result before it is stored: (step, tiles, bytes of each tile).
         self.observer: Callable[[object, list[int], NDArray[np.uint8]], None] | None = None

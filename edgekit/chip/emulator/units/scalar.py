@@ -6,14 +6,18 @@ Source: tinycoral, docs/isa/scalar.md.
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
 from edgekit.chip.emulator.plan import Step
 from edgekit.chip.emulator.state import ScalarState, State
 from edgekit.chip.emulator.units.scalar_bundle import Action, Core, bundle, stop, touches_data
+from edgekit.chip.emulator.units.scalar_code import run_code, scalar_code
 from edgekit.chip.isa.decode import Instruction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_BUNDLES = 1 << 24  # limit of one run; a softmax over 1,001 classes executes 57 thousand
 _IF_PREDICATE = 17  # the condition of a branch that is taken if predicate 0 is set
@@ -72,10 +76,21 @@ class ScalarStep(Step):
         """Execute the run and store words for the host in the output."""
         if self.start is not None:
             state.registers[:], state.predicates[:] = self.start
-        words = self.execute(state)
-        if words:
-            data = np.array(words, np.uint32).view(np.uint8)
+        words = self._execute_compiled(state)
+        if words is None:
+            words = np.array(self.execute(state), np.uint32)
+        if len(words):
+            data = words.view(np.uint8)
             state.output[self.first_byte : self.first_byte + data.size] = data
+
+    def _execute_compiled(self, state: State) -> NDArray[np.uint32] | None:
+        """Execute by compiled code; return the words for the host, or None if there is none."""
+        if state.kernels is None:
+            return None
+        if self not in state.coded:
+            state.coded[self] = scalar_code(self.instructions)
+        code = state.coded[self]
+        return None if code is None else run_code(state, code, self.num_bundles)
 
     def execute(self, state: ScalarState) -> list[int]:
         """Execute and return the words for the host, as 32-bit patterns."""
