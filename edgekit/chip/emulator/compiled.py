@@ -314,3 +314,58 @@ def run_scalar(
             registers[row[20]] = result[2]
         if operation and not 9 <= operation <= 14:
             registers[row[5]] = result[3]
+
+
+@_compiled
+def to_wide(
+    rows: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+    words: NDArray[np.uint32],
+    tiles: NDArray[np.int64],
+    where: NDArray[np.int64],
+    per_row: int,
+) -> None:
+    """Copy words of narrow memory into rows, ``per_row`` in each; 0 behind the last one."""
+    for position in range(len(tiles)):
+        source = words[tiles[position]]
+        for place in range(numbers.shape[1]):
+            target = rows[numbers[position, place]]
+            first = place * per_row
+            for k in range(per_row):
+                target[k] = source[where[first + k]] if first + k < len(where) else np.uint32(0)
+
+
+@_compiled
+def to_narrow(
+    rows: NDArray[np.uint32],
+    numbers: NDArray[np.int64],
+    words: NDArray[np.uint32],
+    tiles: NDArray[np.int64],
+    where: NDArray[np.int64],
+    layout: tuple[int, int],
+) -> None:
+    """Copy words of rows into narrow memory; ``layout`` is words of each row, words left out."""
+    per_row, skip = layout
+    for position in range(len(tiles)):
+        target = words[tiles[position]]
+        for k in range(len(where)):
+            row, column = divmod(k + skip, per_row)
+            target[where[k]] = rows[numbers[position, row], column]
+
+
+@_compiled
+def copy(
+    words: NDArray[np.uint32],
+    tiles: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> None:
+    """Copy words inside narrow memory; an op may write where it reads."""
+    taken = np.empty(len(sources), np.uint32)
+    for tile in tiles:
+        memory = words[tile]
+        for k in range(len(sources)):
+            taken[k] = memory[sources[k]]
+        for k in range(len(targets)):
+            if targets[k] >= 0:
+                memory[targets[k]] = taken[k]

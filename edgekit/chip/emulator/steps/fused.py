@@ -70,6 +70,24 @@ class FusedProduct(Fused):
             )
 
 
+class FusedCopy(Fused):
+    """Words that are copied."""
+
+    def __init__(self, layout: Layout, requantization: Requantization) -> None:
+        super().__init__(requantization)
+        sources = _sources(layout)[..., ::_WORD] // _WORD
+        targets = _targets(layout)
+        self.targets = np.ascontiguousarray(targets).reshape(-1)
+        whole = np.broadcast_to(sources, (len(targets), *sources.shape[1:]))
+        self.sources = np.ascontiguousarray(whole).reshape(-1)
+
+    def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
+        """See `Fused`."""
+        del batch  # needs little memory
+        kernels: Any = state.kernels
+        kernels.copy(state.narrow_words, tiles, self.sources, self.targets)
+
+
 class FusedDepthwise(Fused):
     """Sums of each channel by itself."""
 
@@ -116,6 +134,8 @@ def fused(layout: Layout, requantization: Requantization, prepared: Prepared) ->
         (matrix,) = prepared.matrices
         weights = matrix if layout.sets_inside else matrix.reshape(len(matrix), -1)
         return FusedDepthwise(layout, requantization, prepared, weights)
+    if prepared.kind == "copy" and layout.gather.words:
+        return FusedCopy(layout, requantization)
     if prepared.kind != "product":
         return None
     if is_exact and is_one_set and len(prepared.matrices) == 1:

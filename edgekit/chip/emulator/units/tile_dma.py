@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,10 +42,16 @@ class ToWide(Step):
         per_row: int,
     ) -> None:
         self.where = tile_words(tiles, words)
+        self.places = np.array(tiles), words
         self.rows, self.before, self.per_row = rows, before, per_row
 
     def run(self, state: State) -> None:
         """Copy."""
+        if state.kernels is not None and self.before is None:
+            kernels: Any = state.kernels
+            wide, narrow = state.rows.view(np.uint32), state.narrow_words
+            kernels.to_wide(wide, self.rows, narrow, *self.places, self.per_row)
+            return
         data = state.narrow_words[self.where]
         number, per_row = self.rows.shape[1], self.per_row
         if data.shape[1] != number * per_row:
@@ -193,10 +199,16 @@ class ToNarrow(Step):
         per_row: int = _ROW_WORDS,
     ) -> None:
         self.where = tile_words(tiles, words)
+        self.places = np.array(tiles), words
         self.rows, self.words, self.per_row = rows, slice(skip, skip + len(words)), per_row
 
     def run(self, state: State) -> None:
         """Copy."""
+        if state.kernels is not None:
+            kernels: Any = state.kernels
+            wide, layout = state.rows.view(np.uint32), (self.per_row, self.words.start)
+            kernels.to_narrow(wide, self.rows, state.narrow_words, *self.places, layout)
+            return
         data = state.rows[self.rows, : 4 * self.per_row]
         data = np.ascontiguousarray(data).reshape(len(self.rows), -1).view(np.uint32)
         state.narrow_words[self.where] = data[:, self.words]
