@@ -8,6 +8,7 @@ replaced. A FIFO and the null device are written to; any other device or socket 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -28,6 +29,7 @@ _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 # Results of edgekit: a run into the folder of its data may replace those of an earlier run.
 _RESULT_SUFFIXES = frozenset((".tflite", ".edgekit", ".html", ".json", ".log"))
 _LONGEST_STEM = 100  # in a temporary file's name, which is longer than the target's
+_IS_DEVICE = errno.ENODEV
 _WRITER_S = 3.0  # how long to wait for a program that writes into a FIFO
 
 
@@ -349,11 +351,11 @@ def _place(target: Path) -> tuple[Path, bool]:
     except FileNotFoundError:  # also a symbolic link to a file that does not exist yet
         return Path(os.path.realpath(target)), False
     if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(21, "it is a folder", str(target))
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
     if stat.S_ISFIFO(found.st_mode) or _is_null_device(found):
         return target, True
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(22, "it is a device or a socket, not a file", str(target))
+        raise OSError(_IS_DEVICE, "it is a device or a socket, not a file", str(target))
     if not os.access(str(target), os.W_OK):
         raise PermissionError(13, "it is read-only", str(target))
     return Path(os.path.realpath(target)), False
@@ -411,8 +413,16 @@ def try_lock(stream: IO[Any]) -> bool:
 
 def output_error(target: Path, error: OSError) -> OutputError:
     """Return the error for a ``target`` that could not be written because of ``error``."""
+    what = f"cannot write {target.name or target}: {error.strerror or error}"
+    for number, fix in (
+        (errno.EISDIR, "name a file in it"),
+        (errno.ENXIO, "start the program that reads the pipe first"),
+        (_IS_DEVICE, f"name a file; only a pipe or {os.devnull} can be written without one"),
+    ):
+        if error.errno == number:
+            return OutputError(what, where=str(target), fix=fix)
     return OutputError(
-        f"cannot write {target.name or target}: {error.strerror or error}",
+        what,
         where=str(target),
         why="the output is written next to its target and renamed when it is complete",
         fix="name a folder that exists, is writable and has free space",
