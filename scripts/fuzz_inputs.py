@@ -23,10 +23,12 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomllib
 
 from edgekit.cli.main import main as edgekit
 from edgekit.data import InputSpec, open_dataset
@@ -166,6 +169,9 @@ def prepare(folder: Path) -> None:
     (folder / "model.tflite").write_bytes(network())
     pixels = draw.integers(0, 256, (12, _SIDE, _SIDE, 3), np.uint8)
     np.savez(str(folder / "good.npz"), x=pixels, y=np.arange(12) % _CLASSES)
+    for name in ("calibration", "other"):
+        values = draw.random((48, _SIDE, _SIDE, 3), np.float32)
+        np.savez(str(folder / f"{name}.npz"), x=values, y=np.arange(48) % _CLASSES)
     Image.fromarray(pixels[0]).save(str(folder / "image.png"))
     (folder / "labels.txt").write_text("cat\ndog\nfish\n")
     _call("bundle", folder / "model.tflite", "--labels", folder / "labels.txt", "-o",
@@ -300,6 +306,95 @@ def damage_behind(content: bytes, draw: Draw) -> bytes:
     return content[:start] + damage_bytes(content[start:], draw)
 
 
+def _by_command(name: str, *words: str) -> Callable[[Path], list[bytes]]:
+    """Return the file ``name`` that a command writes; it runs in a process of its own.
+
+    Words with capital letters are good files, as for `_command`.
+    """
+
+    def make(folder: Path) -> list[bytes]:
+        command = [sys.executable, "-m", "edgekit", *_placed(words, folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        return [(folder / name).read_bytes()]
+
+    return make
+
+
+def _placed(words: Iterable[str], folder: Path) -> list[str]:
+    """Return a command's words, with the paths of good files for those in capital letters."""
+    sound = {"MODEL": "model.tflite", "GOOD": "good.npz", "IMAGE": "image.png"}
+    sound |= {"RESULT": "evaluate.json", "DATA": "calibration.npz", "OTHER": "other.npz"}
+    return [str(folder / sound[word]) if word in sound else _in(folder, word) for word in words]
+
+
+def _in(folder: Path, word: str) -> str:
+    return str(folder / word[2:]) if word.startswith("./") else word
+
+
+def damage_toml(content: bytes, draw: Draw) -> bytes:
+    """Damage values of a TOML file, or its bytes."""
+    if draw.randrange(4) == 0:
+        return damage_bytes(content, draw)
+    try:
+        document = json.loads(
+            damage_json(json.dumps(tomllib.loads(content.decode())).encode(), draw)
+        )
+    except ValueError:
+        return content
+    lines, tables = [], []
+    for key, value in document.items() if isinstance(document, dict) else ():
+        if isinstance(value, dict) and value:
+            tables += [f"[{json.dumps(key)}]"]
+            tables += [f"{json.dumps(name)} = {json.dumps(each)}" for name, each in value.items()]
+        else:
+            lines.append(f"{json.dumps(key)} = {json.dumps(value)}")
+    return "\n".join([*lines, *tables, ""]).encode()
+
+
+def damage_lines(content: bytes, draw: Draw) -> bytes:
+    """Damage the entries of a journal, with the checksums that belong to them; sometimes bytes."""
+    if draw.randrange(4) == 0:
+        return damage_bytes(content, draw)
+    lines, crc = content.splitlines(), 0
+    at, made = draw.randrange(len(lines)), []
+    for number, line in enumerate(lines):
+        entry = {key: each for key, each in json.loads(line).items() if key != "crc"}
+        body = json.dumps(entry, separators=(",", ":")).encode()
+        if number == at:
+            body = damage_json(body, draw)
+        crc = zlib.crc32(body[:-1], crc)
+        made.append(b'%s,"crc":%d}\n' % (body[:-1], crc))
+    return b"".join(made)
+
+
+def damage_checkpoint(content: bytes, draw: Draw) -> bytes:
+    """Damage what a checkpoint states, exchange its arrays, or damage its bytes."""
+    how = draw.randrange(3)
+    if how == 0:
+        return damage_bytes(content, draw)
+    with np.load(io.BytesIO(content)) as stored:
+        arrays = dict(stored)
+    if how == 1:
+        head = damage_json(str(arrays["head"]).encode(), draw)
+        arrays["head"] = np.array(head.decode(errors="replace"))
+    else:
+        names = sorted(arrays)
+        arrays[draw.choice(names)] = arrays[draw.choice(names)]
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _used_as(name: str, *words: str) -> Callable[[Path, Path], object]:
+    """Return a command that finds the damaged file as ``name`` in the folder."""
+
+    def use(path: Path, folder: Path) -> None:
+        shutil.copy(path, folder / name)
+        edgekit(_placed(words, folder))
+
+    return use
+
+
 def _log(folder: Path) -> list[bytes]:
     del folder
     lines = [
@@ -331,10 +426,7 @@ def _command(*words: str) -> Callable[[Path, Path], object]:
     """Return a command; FILE is the damaged file, other capital names are good files."""
 
     def use(path: Path, folder: Path) -> None:
-        sound = {"MODEL": "model.tflite", "GOOD": "good.npz", "IMAGE": "image.png"}
-        sound |= {"RESULT": "evaluate.json"}
-        places = {"FILE": path, **{name: folder / file for name, file in sound.items()}}
-        edgekit([str(places.get(word, word)) for word in words])
+        edgekit([str(path) if word == "FILE" else word for word in _placed(words, folder)])
 
     return use
 
@@ -355,6 +447,11 @@ _RESULTS = _either(
     _command("compare", "RESULT", "FILE"), _command("bundle", "MODEL", "--metrics", "FILE",
     "-o", "/dev/null"),
 )  # fmt: skip
+_TUNE = ("tune", "MODEL", "--data", "DATA", "--eval", "OTHER", "--max-trials", "2", "-o",
+         "./tuned.tflite")  # fmt: skip
+_TRAIN = ("train", "MODEL", "--data", "DATA", "--eval", "OTHER", "--epochs", "1", "-o",
+          "./trained.tflite")  # fmt: skip
+_BUILD = ("build", "MODEL", "--data", "DATA", "-o", "./build")
 KINDS = {
     "npz": Kind(".npz", _arrays, _either(_EVALUATE, _RUN), damage_bytes),
     "npy": Kind(".npy", _array, _either(_use_dataset, _RUN), damage_bytes),
@@ -380,6 +477,36 @@ KINDS = {
         ".tflite", _attached, _either(_RUN_MODEL, _command("inspect", "FILE")), damage_behind
     ),
     "log": Kind(".log", _log, _command("explain", "FILE"), damage_bytes),
+    "recipe": Kind(
+        ".toml",
+        _by_command("tuned.recipe.toml", *_TUNE),
+        _command("convert", "MODEL", "--data", "DATA", "--recipe", "FILE", "-o", "./int8.tflite"),
+        damage_toml,
+    ),
+    "trials": Kind(
+        ".jsonl",
+        _by_command("tuned.journal.jsonl", *_TUNE),
+        _used_as("tuned.journal.jsonl", *_TUNE),
+        damage_lines,
+    ),
+    "checkpoint": Kind(
+        ".npz",
+        _by_command("trained.checkpoint.npz", *_TRAIN),
+        _used_as("trained.checkpoint.npz", *_TRAIN, "--resume"),
+        damage_checkpoint,
+    ),
+    "record": Kind(
+        ".json",
+        _by_command("build/.edgekit-build", *_BUILD),
+        _used_as("build/.edgekit-build", *_BUILD),
+        damage_json,
+    ),
+    "toml": Kind(
+        ".toml",
+        _by_command("build/edgekit.toml", *_BUILD),
+        _used_as("build/edgekit.toml", "build", "./build/edgekit.toml"),
+        damage_toml,
+    ),
 }
 
 

@@ -8,8 +8,8 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -141,7 +141,8 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         on_step: Called with each finished step.
 
     Raises:
-        UsageError: Arguments are missing, contradict each other, or no step has such an option.
+        UsageError: Arguments are missing, contradict each other, or no step has such an option;
+            in an ``edgekit.toml`` this is an InputError.
         UnsafeModelError: An ``edgekit.toml`` that is not trusted would run code.
         EdgeKitError: As the functions of the steps. The files of finished steps stay, and the next
             build goes on from there.
@@ -152,10 +153,13 @@ def build(  # noqa: PLR0913 - public: its options are keywords
                 f"{Path(source).name} contains the data and the options",
                 fix="leave them out, or change them in the file",
             )
-        plan = read_plan(source)
-        if not trust_source:
-            refuse_acts(plan, source)
-        folder = Path(source).parent if output is None else Path(output)
+        with _blamed_on(source):
+            plan = read_plan(source)
+            if not trust_source:
+                refuse_acts(plan, source)
+            folder = Path(source).parent if output is None else Path(output)
+            repeated = _Build(plan, folder, is_forced, on_start, on_step)
+            return repeated.run(is_reported=is_reported)
     else:
         if output is None:
             earlier = Path(source) / FILE_NAME
@@ -177,6 +181,20 @@ def build(  # noqa: PLR0913 - public: its options are keywords
         )
         folder = Path(output)
     return _Build(plan, folder, is_forced, on_start, on_step).run(is_reported=is_reported)
+
+
+@contextmanager
+def _blamed_on(file: files.PathLike) -> Iterator[None]:
+    """Raise that options contradict each other as an error of the file that contains them.
+
+    Raises:
+        InputError: The block raised UsageError.
+    """
+    try:
+        yield
+    except UsageError as error:
+        place = f"{file}, {error.where}" if error.where else str(file)
+        raise InputError(error.what, where=place, why=error.why, fix=error.fix) from error
 
 
 def _with_trust(

@@ -17,18 +17,28 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 10), reason="the scripts 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _run(script: str, number: int) -> str:
+_BOARDS = "npz,npy,image,result,benchmark,coco,labels,csv,bundle,journal,attached,log"
+
+
+def _run(script: str, number: int, *words: str) -> str:
     command = [sys.executable, "-m", f"scripts.{script}", "--number", str(number), "--seed", "7"]
+    command += words
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_REPOSITORY)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_damaged_inputs_give_results_or_errors() -> None:
-    said = _run("fuzz_inputs", 110)
+    said = _run("fuzz_inputs", 110, "--kinds", _BOARDS)
     assert "120 files, 0 failures" in said
     taken = {status: int(n) for status, n in re.findall(r"^npy .* (0|3): (\d+)", said, re.M)}
     assert taken  # not every file is refused at its first bytes
+
+
+@pytest.mark.host
+def test_damaged_recipes_trials_and_build_files_give_results_or_errors() -> None:
+    said = _run("fuzz_inputs", 18, "--kinds", "recipe,trials,toml")
+    assert "18 files, 0 failures" in said
 
 
 @pytest.mark.host

@@ -117,7 +117,9 @@ def test_a_result_that_no_step_wrote_is_made_again(source: Path) -> None:
     assert (steps["convert"], steps["check"]) == ("done", "kept")
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "= 3", "source = 3", "[convert]\n"])
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000, "= 3", "source = 3", "[convert]\n", 'source = "net.tflite"']
+)
 def test_a_damaged_toml_is_an_error(source: Path, text: str) -> None:
     toml = source.with_name("edgekit.toml")
     toml.write_text(text)
