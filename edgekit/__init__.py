@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edgekit.fleet.deploy import deploy
     from edgekit.formats.tflite import read_model
     from edgekit.host.convert.conversion import convert
+    from edgekit.host.convert.environments import sources
     from edgekit.host.train.train import train
     from edgekit.host.tune.tuning import tune
     from edgekit.inspect.inspect import inspect
@@ -76,6 +77,7 @@ __all__ = [
     "report",
     "run",
     "serve",
+    "sources",
     "split",
     "train",
     "tune",
@@ -112,6 +114,7 @@ _PUBLIC = {
     "report": "edgekit.report.page",
     "run": "edgekit.evaluate",
     "serve": "edgekit.serve",
+    "sources": "edgekit.host.convert.environments",
     "split": "edgekit.fix",
     "train": "edgekit.host.train",
     "tune": "edgekit.host.tune",

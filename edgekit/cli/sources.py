@@ -11,7 +11,6 @@ from typing_extensions import Annotated
 
 from edgekit.cli.grammar import OneOf
 from edgekit.cli.output import JsonOption, emit, note
-from edgekit.errors import UsageError
 from edgekit.extras import require_host_python
 
 if TYPE_CHECKING:
@@ -35,14 +34,7 @@ def sources(
     require_host_python("sources")
     from edgekit.host.convert import environments
 
-    if action != "list" and name is None:
-        raise UsageError(f"{action} needs a name", fix=f"edgekit sources {action} onnx")
-    if action == "install":
-        result = environments.install_source(str(name), python=python, on_line=note)
-    elif action == "remove":
-        result = environments.remove_source(str(name))
-    else:
-        result = environments.list_sources()
+    result = environments.sources(action, name, python=python, on_line=note)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
 
 

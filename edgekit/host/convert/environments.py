@@ -20,6 +20,7 @@ from edgekit.result import Result
 _READY = "edgekit.json"  # in an environment that is complete
 _LIMIT_S, _VERSION_LIMIT_S = 3600.0, 60.0
 OnLine = Callable[[str], None]
+ACTIONS = ("list", "install", "remove")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,37 @@ class SourcesResult(Result):
 
     schema: ClassVar[str] = "edgekit.sources/1"
     environments: tuple[SourceEnvironment, ...]
+
+
+def sources(
+    action: str = "list",
+    name: str | None = None,
+    *,
+    python: files.PathLike | None = None,
+    on_line: OnLine = lambda _line: None,
+) -> SourcesResult:
+    """List, install or remove the environments that read networks of other frameworks.
+
+    Args:
+        action: ``list``, ``install`` or ``remove``.
+        name: ``onnx`` or ``torch``; needed to install and to remove.
+        python: The interpreter to make it with; None looks for a recent one on PATH.
+        on_line: Called with each command that installs, and with each line that it prints.
+
+    Raises:
+        UsageError: The action or the name is unknown.
+        MissingExtraError: No interpreter that is recent enough was found.
+        ExternalToolError: A command failed; nothing is left of the environment.
+    """
+    if action not in ACTIONS:
+        raise UsageError(f"sources cannot {action!r}", fix=f"give one of {', '.join(ACTIONS)}")
+    if action == "list":
+        return list_sources()
+    if name is None:
+        raise UsageError(f"{action} needs a name", fix=f"edgekit sources {action} onnx")
+    if action == "remove":
+        return remove_source(name)
+    return install_source(name, python=python, on_line=on_line)
 
 
 def list_sources() -> SourcesResult:

@@ -32,6 +32,7 @@ _ERRORS: dict[str, type[EdgeKitError]] = {
     "usage": UsageError,
 }
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
+_PRINTED_ERROR = re.compile(r"(?:^|: )error: (.+)")  # MLIR: loc("x"): error: 'tf.Y' op ...
 _TAIL_LINES = 6
 _LOADING = "loading the model"  # the step's name, as the child sends it
 _FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
@@ -138,9 +139,7 @@ class WorkerProcess:
         )
 
     def _exception(self, finished: Finished) -> EdgeKitError:
-        lines = finished.stderr.splitlines()
-        last = next((line for line in reversed(lines) if _EXCEPTION.match(line)), "")
-        why = last[:600] or " | ".join(_tail(finished.stderr))
+        why = _reason(finished.stderr) or " | ".join(_tail(finished.stderr))
         if not self.versions:
             return ExternalToolError(
                 f"the converter's Python failed while {self._step}",
@@ -176,6 +175,25 @@ def worker_environment(python: str | None) -> dict[str, str]:
     # Another interpreter must import its own environment's packages, not this one's.
     left_out = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
     return {key: value for key, value in os.environ.items() if key not in left_out}
+
+
+def _reason(stderr: str) -> str:
+    """Return the exception that ended a child, with the line that says more if it is mute.
+
+    Some exceptions of converters have no text, or only say that something failed: their reason is
+    in a line ``error: ...`` that the compiler inside them printed before.
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    place = next((i for i in reversed(range(len(lines))) if _EXCEPTION.match(lines[i])), None)
+    if place is None:
+        return ""
+    name, _, text = lines[place].partition(":")
+    own = lines[place] if text.strip() else name
+    if not text.strip() and place + 1 < len(lines):  # the text begins on the next line
+        own += f": {lines[place + 1]}"
+    printed = [found[1] for line in lines for found in [_PRINTED_ERROR.search(line)] if found]
+    more = [each for each in printed[-1:] if each not in own]
+    return "; ".join([own[:600], *(each[:300] for each in more)])
 
 
 def _tail(stderr: str) -> list[str]:

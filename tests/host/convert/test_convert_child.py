@@ -90,6 +90,23 @@ def test_the_error_for_an_exception_shows_its_last_line(keras_file: Path, tmp_pa
     assert "Traceback" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("printed", "raised", "says"),
+    [
+        ("loc(x): error: 'tf.Erf' op is not legal", "RuntimeError()", "'tf.Erf' op is not legal"),
+        ("", r"ValueError('\nFailed to quantize: no rule for CUMSUM')", "no rule for CUMSUM"),
+        ("", "RuntimeError('failed to create XNNPACK runtime')", "failed to create XNNPACK"),
+    ],
+)
+def test_an_exception_without_a_text_gets_the_reason_that_was_printed(
+    printed: str, raised: str, says: str, keras_file: Path, tmp_path: Path
+) -> None:
+    death = f"print({printed!r}, file=sys.stderr); raise {raised}"
+    error = _fails(keras_file, tmp_path, death)
+    assert says in error.why
+    assert error.why != "RuntimeError"
+
+
 def test_garbage_on_the_pipe_is_an_error_too(keras_file: Path, tmp_path: Path) -> None:
     error = _fails(keras_file, tmp_path, "print('{half a mess'); sys.stdout.flush(); sys.exit(9)")
     assert isinstance(error, EdgeKitError)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit import sources as edgekit_sources
 from edgekit.errors import ExternalToolError, MissingExtraError, UsageError
 from edgekit.host.convert.environments import (
     RECIPES,
@@ -101,3 +102,13 @@ def test_bad_names_and_old_interpreters_are_refused(stand_in: Path, tmp_path: Pa
             install_source("onnx", python=python)
     done = edgekit("sources", "install")
     assert done.returncode == 2
+
+
+def test_the_function_does_what_the_command_does(stand_in: Path) -> None:
+    made = edgekit_sources("install", "torch", python=stand_in)
+    assert [each.name for each in made.environments if each.python] == ["torch"]
+    assert edgekit_sources() == made
+    assert {each.python for each in edgekit_sources("remove", "torch").environments} == {None}
+    for words in (("fetch",), ("install",)):
+        with pytest.raises(UsageError):
+            edgekit_sources(*words)
