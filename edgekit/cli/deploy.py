@@ -10,6 +10,7 @@ import typer
 from typing_extensions import Annotated
 
 from edgekit.cli import completion
+from edgekit.cli.metric_words import metric_text
 from edgekit.cli.options import SamplesOption, ThreadsOption
 from edgekit.cli.output import JsonOption, emit, note, progress, table
 from edgekit.extras import require_host_python
@@ -48,6 +49,13 @@ BoardDataOption = Annotated[
         "evaluate the model on it.",
     ),
 ]
+ShareOption = Annotated[
+    bool,
+    typer.Option(
+        "--share",
+        help="Each board evaluates a part of DATA; the result is that of all of it.",
+    ),
+]
 BenchmarkOption = Annotated[
     bool, typer.Option("--benchmark/--no-benchmark", help="Measure the latency on the boards.")
 ]
@@ -80,6 +88,7 @@ def deploy(
     output: ResultsOption = None,
     install: InstallOption = None,
     data: BoardDataOption = None,
+    share: ShareOption = False,
     benchmark: BenchmarkOption = True,
     device: BoardDeviceOption = "auto",
     num_samples: SamplesOption = None,
@@ -101,6 +110,7 @@ def deploy(
             output=output,
             install=install,
             data=data,
+            share=share,
             benchmark=benchmark,
             device=device,
             num_samples=num_samples,
@@ -122,6 +132,11 @@ def render(result: DeployResult) -> Iterator[str]:
     yield f"bundle     {result.bundle}, sha256 {result.sha256[:12]}"
     yield ""
     yield table(_HEAD, [_row(board) for board in result.boards])
+    if result.evaluate is not None:
+        yield ""
+        whole = result.evaluate
+        metrics = ", ".join(f"{n} {metric_text(n, value)}" for n, value in whole.metrics.items())
+        yield f"together   {whole.num_samples:,} samples: {metrics or whole.task}"
     for board in result.boards:
         if board.error is not None:
             yield ""

@@ -71,6 +71,10 @@ ResumeOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Stop at the first sample that cannot be read.")
 ]
+PartOption = Annotated[
+    Optional[str],
+    typer.Option(metavar="I/N", help="Use only part I of N of the samples, for example 1/3."),
+]
 MinAgreementOption = Annotated[
     Optional[float],
     typer.Option(
@@ -116,6 +120,7 @@ def evaluate(
     journal: JournalOption = None,
     resume: ResumeOption = False,
     strict: StrictOption = False,
+    part: PartOption = None,
     cluster: ClusterOption = None,
     min_agreement: MinAgreementOption = None,
     min_snr_db: MinSnrOption = None,
@@ -158,6 +163,7 @@ def evaluate(
             journal=journal,
             resume=resume,
             strict=strict,
+            part=part,
             progress=_with_note_on_length(on_progress),
             pool=pool,
         )

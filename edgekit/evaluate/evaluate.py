@@ -94,6 +94,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     journal: PathLike | None = None,
     resume: bool = False,
     strict: bool = False,
+    part: str | None = None,
     progress: Progress | None = None,
     pool: Pool | None = None,
 ) -> EvaluateResult:
@@ -146,6 +147,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         journal: A file to write each batch's answers to.
         resume: Continue from the answers in ``journal``.
         strict: Stop at the first sample that cannot be read, instead of listing it.
+        part: ``1/3`` uses the first third of the samples only, ``2/3`` the second, and so on.
         progress: Called with (samples done, number of all samples).
         pool: Other processes that do the work, see `edgekit.cluster`. The metrics are the same;
             latencies are those of the workers.
@@ -189,6 +191,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         how.runtime,
         how.kernels,
         keep_state,
+        part,
     )
     workers = num_workers or max(1, _num_cores() // how.num_threads)
     with contextlib.ExitStack() as stack:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -17,13 +19,14 @@ from edgekit.data import (
 )
 from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import sample_specs
-from edgekit.data.spread import spread
-from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.data.spread import spread, subset
+from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate.choose import Case, Chosen, choose_judge
 from edgekit.evaluate.decoders import same_decoders
 from edgekit.evaluate.engine import Engine
 from edgekit.evaluate.work import Plan, chunk_size
 from edgekit.formats.model_file import read_model_file
+from edgekit.runtime import RunnerOptions
 from edgekit.runtime.described import DescribedRunner, Description, Invoke
 from edgekit.runtime.native_output import chatter_logged
 from edgekit.runtime.select import suited_device
@@ -43,12 +46,9 @@ from edgekit.tasks import (
 )
 
 if TYPE_CHECKING:
-    import contextlib
-
     from edgekit.data import Preprocess
     from edgekit.files import PathLike
     from edgekit.formats.model_file import ModelSource
-    from edgekit.runtime import RunnerOptions
 
 # mAP also counts detections with low scores.
 _LEAST_SCORE = 0.001
@@ -58,17 +58,18 @@ _LEAST_SCORE = 0.001
 class Settings:
     """The options, besides models and data, that affect the answers; a result repeats them."""
 
-    task: str | None
-    labels: PathLike | Sequence[str] | None
-    split: str
-    num_samples: int | None
-    label_offset: int
-    score_threshold: float | None
-    iou_threshold: float | None
-    anchors: PathLike | None
-    runtime: str | None
-    kernels: str
-    keep_state: bool
+    task: str | None = None
+    labels: PathLike | Sequence[str] | None = None
+    split: str = "test"
+    num_samples: int | None = None
+    label_offset: int = 0
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    anchors: PathLike | None = None
+    runtime: str | None = None
+    kernels: str = "fast"
+    keep_state: bool = False
+    part: str | None = None  # "1/3": the first third of the samples
 
     @property
     def decode(self) -> DecodeOptions:
@@ -185,7 +186,45 @@ def _dataset(opened: Dataset, settings: Settings) -> Dataset:
         )
     if settings.task == REGRESSION and isinstance(opened, ArrayDataset):
         opened = opened.with_rows()
-    return spread(opened, settings.num_samples)
+    chosen = spread(opened, settings.num_samples)
+    return chosen if settings.part is None else _part(chosen, settings.part)
+
+
+def _part(dataset: Dataset, part: str) -> Dataset:
+    """Return a part of the samples: ``2/3`` is the second of three.
+
+    Raises:
+        UsageError: It is not of this form.
+        DataError: The number of samples is unknown, or there are fewer samples than parts.
+    """
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", part)
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise UsageError(f"--part is {part!r}", fix="give 1/3 for the first of three parts")
+    total = dataset.num_samples
+    if total is None or total < parts:
+        raise DataError(
+            f"{total or 'an unknown number of'} samples in {parts} parts",
+            where=str(dataset.describe().get("source", "")),
+            fix="give data whose number is known, with a sample for each part",
+        )
+    return subset(dataset, range((number - 1) * total // parts, number * total // parts))
+
+
+def task_of(
+    model: ModelSource,
+    data: Any,  # noqa: ANN401 - anything that open_dataset accepts
+    num_samples: int | None = None,
+) -> str:
+    """Return the task by which an evaluation judges a model, from its outputs and all labels.
+
+    Raises:
+        EdgeKitError: As for `edgekit.evaluate.evaluate`.
+    """
+    with contextlib.ExitStack() as stack:
+        engines = open_engines(stack, model, None, RunnerOptions(), keep_state=False)
+        settings = Settings(num_samples=num_samples)
+        return set_up(engines, data, None, settings, 1, 0.0, strict=False).chosen.task
 
 
 def _folder_names(dataset: Dataset, decoder: Decoder, settings: Settings) -> Sequence[str]:

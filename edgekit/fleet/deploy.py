@@ -7,14 +7,16 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.bundle import verify
 from edgekit.errors import InputError, UsageError
+from edgekit.evaluate.setup import task_of
 from edgekit.extras import require
 from edgekit.files import PathLike, make_folder, write_text
 from edgekit.fleet.local_files import read_data, read_local
+from edgekit.fleet.parts import Part, merged
 from edgekit.fleet.result import BoardResult, DeployResult
 from edgekit.fleet.visit import PURPOSE, Plan, Visit
 from edgekit.fleet.wheels import read_wheels
@@ -32,6 +34,7 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
     output: PathLike | None = None,
     install: PathLike | None = None,
     data: PathLike | None = None,
+    share: bool = False,
     benchmark: bool = True,
     device: str = "auto",
     num_samples: int | None = None,
@@ -55,6 +58,8 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
             the virtual environment ``folder/venv``, without internet.
         data: A folder of images, an .npz or .npy file, or a COCO JSON (with its images) to copy
             there and evaluate on.
+        share: Each board evaluates a part of the data, not all of it; the result's ``evaluate`` is
+            that of the whole. The part of a board that fails is done by another.
         benchmark: Whether to measure the latency there.
         device: ``cpu``, an Edge TPU (``usb``, ``pci``, ``:0``), or ``auto``: an Edge TPU if the
             doctor finds a usable one, else the CPU.
@@ -84,6 +89,8 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
         raise UsageError(
             f"there is no device {device!r}", fix="give auto, cpu, usb, usb:0, pci, pci:1 or :0"
         )
+    if share and data is None:
+        raise UsageError("--share without --data", fix="name the data that the boards share")
     checked = verify(bundle)
     source = Path(bundle)
     plan = Plan(
@@ -107,12 +114,45 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
     require("asyncssh", extra="ssh", purpose=PURPOSE)
     place = None if output is None else make_folder(Path(output))
     count = _Count(plan.bytes * len(targets), progress)
-    visits = [Visit(target, plan, on_step, count.add) for target in targets]
+    plans = _parts_of(plan, len(targets), bundle, data) if share else [plan] * len(targets)
+    visits = [Visit(*pair, on_step, count.add) for pair in zip(targets, plans, strict=True)]
     done = asyncio.run(_all(visits))
+    whole = None
+    if share and data is not None:
+        parts = _parts(visits, done, on_step, count.add)
+        if len(parts) == len(visits):
+            whole = merged(bundle, data, num_samples, parts)
     if place is not None:
         for board in done:
             _write(place, board)
-    return DeployResult(str(bundle), checked.sha256, checked.bundle_sha256, tuple(done))
+    return DeployResult(str(bundle), checked.sha256, checked.bundle_sha256, tuple(done), whole)
+
+
+def _parts_of(plan: Plan, number: int, bundle: PathLike, data: PathLike | None) -> list[Plan]:
+    """Return the plan of each board: the same part of the data each time."""
+    task = task_of(bundle, data, plan.num_samples)
+    return [replace(plan, part=f"{i + 1}/{number}", task=task) for i in range(number)]
+
+
+def _parts(
+    visits: Sequence[Visit],
+    done: Sequence[BoardResult],
+    on_step: OnStep,
+    on_bytes: Callable[[int], None],
+) -> list[Part]:
+    """Return the parts that were done; a board that succeeded also does those of the others."""
+    parts = [visit.part_of(board) for visit, board in zip(visits, done, strict=True)]
+    helper = next((visit for visit, part in zip(visits, parts, strict=True) if part), None)
+    found = []
+    for visit, first in zip(visits, parts, strict=True):
+        part = first
+        if part is None and helper is not None:
+            on_step(helper.name, f"part {visit.plan.part}, which is missing from {visit.name}")
+            other = Visit(helper.target, replace(visit.plan, benchmark=False), on_step, on_bytes)
+            part = other.part_of(asyncio.run(other.make()))
+        if part is not None:
+            found.append(part)
+    return found
 
 
 async def _all(visits: Sequence[Visit]) -> list[BoardResult]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgekit.errors import ExternalToolError
+from edgekit.evaluate.result import EvaluateResult
 from edgekit.result import Result
 
 Document = Mapping[str, Any]  # the unchanged output of a command with --json
@@ -57,6 +58,8 @@ class DeployResult(Result):
     sha256: str  # of the plain model in the bundle
     bundle_sha256: str
     boards: tuple[BoardResult, ...]
+    # Of the whole data, if each board evaluated a part; None otherwise, or if a part is missing.
+    evaluate: EvaluateResult | None = None
 
     @property
     def exit_status(self) -> int:

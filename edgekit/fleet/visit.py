@@ -15,6 +15,7 @@ from edgekit.errors import DeviceError, EdgeKitError
 from edgekit.files import sha256_hex
 from edgekit.fleet.board import Board, OnBytes, last_line
 from edgekit.fleet.local_files import LocalData, LocalFile
+from edgekit.fleet.parts import Part
 from edgekit.fleet.result import BoardError, BoardResult, CopyStats, RemoteError
 from edgekit.fleet.wheels import Wheels, displaced, requirements
 from edgekit.ssh import SshError, SshTarget, connected, ssh_errors
@@ -44,6 +45,8 @@ class Plan:
     folder: str
     python: str
     reconnects: int
+    part: str | None = None  # "1/3": evaluate the first third of the data only
+    task: str | None = None  # of the whole data; a part may look like another one
 
     @property
     def files(self) -> tuple[LocalFile, ...]:
@@ -66,12 +69,24 @@ class Visit:
         on_step: Callable[[str, str], None],
         on_bytes: OnBytes,
     ) -> None:
-        self._target, self._plan = target, plan
+        self.target, self.plan = target, plan
         self._on_step, self._on_bytes = on_step, on_bytes
         self._result = BoardResult(target.name)
         self._logged_in = False
         self._sent_before = 0  # by interrupted attempts
         self._copies: dict[str, CopyStats] = {}
+        self._journal = ""  # of the evaluation of a part, as text
+
+    @property
+    def name(self) -> str:
+        """The board, as the user named it."""
+        return self.target.name
+
+    def part_of(self, board: BoardResult) -> Part | None:
+        """Return the part of the data that the board evaluated; None if it did not."""
+        if board.evaluate is None or not self._journal:
+            return None
+        return Part(board.board, board.evaluate, self._journal)
 
     async def make(self) -> BoardResult:
         """Run all steps; an error becomes part of the result, with the results before it."""
@@ -86,26 +101,26 @@ class Visit:
         return self._result
 
     async def _persist(self) -> None:
-        what = f"cannot deploy to {self._target.host}"
+        what = f"cannot deploy to {self.target.host}"
         while True:
             try:
-                with ssh_errors(self._target, PURPOSE, what):
+                with ssh_errors(self.target, PURPOSE, what):
                     return await self._attempt()
             except SshError as error:
                 lost = self._logged_in and error.code == "ssh.unreachable"
-                if not lost or self._result.reconnects >= self._plan.reconnects:
+                if not lost or self._result.reconnects >= self.plan.reconnects:
                     raise
             self._note(reconnects=self._result.reconnects + 1)
             self._step("the connection was lost; resuming")
             await asyncio.sleep(_PAUSE_S)
 
     async def _attempt(self) -> None:
-        async with connected(self._target, PURPOSE) as connection:
+        async with connected(self.target, PURPOSE) as connection:
             self._logged_in = True
-            await self._steps(Board(self._target, connection, self._plan.python))
+            await self._steps(Board(self.target, connection, self.plan.python))
 
     async def _steps(self, board: Board) -> None:
-        plan = self._plan
+        plan = self.plan
         found = await self._probe(board)
         folder = str(found["folder"])
         if plan.wheels is not None:
@@ -127,10 +142,10 @@ class Visit:
         await self._measure(board, python, folder)
 
     async def _probe(self, board: Board) -> dict[str, Any]:
-        pythons = [_INSTALLED_BY_SCRIPT, self._plan.python]
-        if self._plan.python != "python3":  # the user's choice comes first
+        pythons = [_INSTALLED_BY_SCRIPT, self.plan.python]
+        if self.plan.python != "python3":  # the user's choice comes first
             pythons.reverse()
-        request = {"do": "probe", "folder": self._plan.folder, "pythons": pythons}
+        request = {"do": "probe", "folder": self.plan.folder, "pythons": pythons}
         found = await board.request(request)
         self._note(machine=found["machine"])
         return found
@@ -139,9 +154,9 @@ class Visit:
         having = [each for each in found["pythons"] if each["edgekit"]]
         if not having:
             raise BoardError(
-                f"edgekit is not installed on {self._target.host}",
+                f"edgekit is not installed on {self.target.host}",
                 code="deploy.missing",
-                where=self._target.name,
+                where=self.target.name,
                 why=f"looked in {', '.join(each['path'] for each in found['pythons'])}",
                 fix="give a folder of wheels to install there: --install WHEEL_DIR",
             )
@@ -158,13 +173,13 @@ class Visit:
     async def _install(self, board: Board, wheels: Wheels, found: Mapping[str, Any]) -> None:
         """Make ``folder/venv`` and install only from wheels; skip it if they are the same."""
         folder, venv = str(found["folder"]), f"{found['folder']}/venv"
-        base = next((each for each in found["pythons"] if each["path"] == self._plan.python), None)
+        base = next((each for each in found["pythons"] if each["path"] == self.plan.python), None)
         version = tuple(base["version"]) if base else ()
         if base is None or version < _OLDEST_PYTHON:
             raise BoardError(
-                f"{self._plan.python} on {self._target.host} is not Python 3.7 or newer",
+                f"{self.plan.python} on {self.target.host} is not Python 3.7 or newer",
                 code="deploy.python",
-                where=self._target.name,
+                where=self.target.name,
                 fix="name another one: --python PATH",
             )
         files = wheels.usable(version, str(found["machine"]))
@@ -179,7 +194,7 @@ class Visit:
         self._step("installing edgekit")
         await self._must(
             board,
-            [self._plan.python, "-m", "venv", "--system-site-packages", venv],
+            [self.plan.python, "-m", "venv", "--system-site-packages", venv],
             folder,
             fix="on the board: sudo apt-get install python3-venv",
         )
@@ -201,9 +216,9 @@ class Visit:
         finished = await board.run(command, folder)
         if finished.returncode:
             raise BoardError(
-                f"edgekit cannot be installed on {self._target.host}",
+                f"edgekit cannot be installed on {self.target.host}",
                 code="deploy.install",
-                where=f"{self._target.name}: {shlex.join(command)}",
+                where=f"{self.target.name}: {shlex.join(command)}",
                 why=_last_error(finished.stderr) or last_line(finished.stdout),
                 fix=fix,
             )
@@ -215,7 +230,7 @@ class Visit:
             DeviceError: The requested device is not usable.
         """
         self._step("doctor")
-        requested = self._plan.device
+        requested = self.plan.device
         words = ["doctor", *(["--cpu"] if requested == "cpu" else [])]
         answers = (0, DeviceError.exit_status)
         document = await board.edgekit(python, words, folder, statuses=answers)
@@ -223,12 +238,12 @@ class Visit:
         usable = bool(document["edge_tpu_usable"])
         device = requested
         if requested == "auto":
-            device = _ANY_EDGE_TPU if usable and self._plan.has_compiled else "cpu"
+            device = _ANY_EDGE_TPU if usable and self.plan.has_compiled else "cpu"
             self._step(f"{'an' if usable else 'no'} Edge TPU is usable; device {device}")
         if not document["cpu_usable" if device == "cpu" else "edge_tpu_usable"]:
             raise DeviceError(
-                f"{self._target.host} cannot run models on {device}, as its doctor found",
-                where=self._target.name,
+                f"{self.target.host} cannot run models on {device}, as its doctor found",
+                where=self.target.name,
                 why="; ".join(
                     f"{check['code']}: {check['seen']}"
                     for check in document["checks"]
@@ -265,21 +280,28 @@ class Visit:
         self._note(copied=_sum(list(self._copies.values())))
 
     async def _measure(self, board: Board, python: str, folder: str) -> None:
-        plan, result = self._plan, self._result
+        plan, result = self.plan, self._result
         common = ["--device", result.device, "--num-threads", str(plan.num_threads)]
         if plan.data is not None and result.evaluate is None:
             self._step("evaluate")
             words = ["evaluate", result.path, "--data", f"{folder}/{plan.data.path}", *common]
             if plan.num_samples is not None:
                 words += ["--num-samples", str(plan.num_samples)]
-            self._note(evaluate=await board.edgekit(python, words, folder))
+            journal = f"{folder}/.evaluate.journal"
+            if plan.part is not None and plan.task is not None:
+                await board.run(["rm", "-f", journal], folder)
+                words += ["--part", plan.part, "--task", plan.task, "--journal", journal]
+            document = await board.edgekit(python, words, folder)
+            if plan.part is not None:
+                self._journal = (await board.run(["cat", journal], folder)).stdout
+            self._note(evaluate=document)
         if plan.benchmark and result.benchmark is None:
             self._step("benchmark")
             words = ["benchmark", result.path, "--num-runs", str(plan.num_runs), *common]
             self._note(benchmark=await board.edgekit(python, words, folder))
 
     def _step(self, text: str) -> None:
-        self._on_step(self._target.name, text)
+        self._on_step(self.target.name, text)
 
     def _note(self, **fields: Any) -> None:  # noqa: ANN401 - any field of a BoardResult
         self._result = replace(self._result, **fields)

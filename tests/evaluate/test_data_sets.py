@@ -375,3 +375,17 @@ def test_a_pose_network_is_judged_by_key_points(corpus: Path, tmp_path: Path) ->
     assert (result.task, result.decoder) == ("pose", "PoseNet")
     assert result.metrics["oks"] > 0.98
     assert result.metrics["oks_map"] == pytest.approx(1)
+
+
+def test_a_part_is_a_stretch_of_the_samples(make_classifier: Make, npz: Path) -> None:
+    whole = evaluate(make_classifier(), npz)
+    parts = [evaluate(make_classifier(), npz, part=f"{i}/3") for i in (1, 2, 3)]
+    counts = [each.num_samples for each in parts]
+    assert counts == [1000, 1000, 1000]
+    right = sum(each.metrics["top1"] * each.num_samples for each in parts)
+    assert right == pytest.approx(whole.metrics["top1"] * whole.num_samples)
+    for part in ("0/3", "4/3", "third"):
+        with pytest.raises(UsageError, match="--part is"):
+            evaluate(make_classifier(), npz, part=part)
+    with pytest.raises(DataError, match="3000 samples in 4000 parts"):
+        evaluate(make_classifier(), npz, part="1/4000")

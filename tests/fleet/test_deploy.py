@@ -427,3 +427,48 @@ def test_a_coco_json_gives_the_same_evaluation_there_as_here(
     assert found.evaluate is not None
     assert found.evaluate["metrics"] == here.metrics
     assert found.evaluate["num_samples"] == 6
+
+
+@needs_sshd
+def test_boards_share_the_data_and_the_parts_are_added_up(
+    net: Path, board: Board, data: Path, tmp_path: Path
+) -> None:
+    """The part of a board that fails is done by another."""
+    alone = evaluate(net, data)
+    with ExitStack() as stack:
+        names = []
+        for place in ("one", "two"):
+            (tmp_path / place).mkdir()
+            force = f'cd {tmp_path / place}; echo Welcome; sh -c "$SSH_ORIGINAL_COMMAND"'
+            started = stack.enter_context(another_sshd(tmp_path, f"ForceCommand {force}"))
+            names.append(started.name)
+        nobody = f"nobody-at-all@{names[0].partition('@')[2]}"
+        for boards in (names, [nobody, *names]):
+            options = {"device": "cpu", "benchmark": False, "reconnects": 0}
+            result = deploy(
+                net,
+                boards,
+                data=data,
+                share=True,
+                folder="here",
+                python=str(board.python),
+                **options,  # type: ignore[arg-type] # of several types
+            )
+            whole = result.evaluate
+            assert whole is not None
+            assert (whole.metrics, whole.left_out, whole.confusion) == (
+                alone.metrics,
+                alone.left_out,
+                alone.confusion,
+            )
+            assert whole.data["fingerprint"] == alone.data["fingerprint"]
+            assert sum(each.num_samples for each in whole.workers) == 40
+            assert {each.worker for each in whole.workers} == set(names)
+            assert [each.error is None for each in result.boards] == [
+                each in names for each in boards
+            ]
+
+
+def test_boards_cannot_share_what_is_not_given(net: Path) -> None:
+    with pytest.raises(UsageError, match="--share without --data"):
+        deploy(net, "board", share=True)
