@@ -279,7 +279,8 @@ class Runner:
                 raise DataError(
                     f"{type(values).__name__} given, expected a numpy array", where=_where(info)
                 )
-            if values.shape != shape or values.dtype != dtype:
+            # numpy has one object for each usual type; comparing two takes longer.
+            if values.shape != shape or (values.dtype is not dtype and values.dtype != dtype):
                 raise _wrong_raw(values, info)
             if dtype.kind == "f" and values.size and np.isnan(values.min()):
                 raise _nan(values, info)
