@@ -28,7 +28,7 @@ from edgekit.host.convert.labelled import (
 )
 from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
 from edgekit.host.convert.samples import Samples
-from edgekit.host.convert.targets import TargetCheck, TargetErrors
+from edgekit.host.convert.targets import TARGET_ERROR, TargetCheck, TargetErrors
 from edgekit.runtime.quality import DOUBTFUL, Finding
 
 Outputs = Sequence[NDArray[Any]]
@@ -126,7 +126,8 @@ class Judging:
 
     def like_training(self, agreement: Agreement | None) -> bool | None:
         """Return whether the samples are like the training data; None if nothing shows it."""
-        if agreement is not None and agreement.unlike:
+        unlike = () if agreement is None else agreement.unlike
+        if any(each.code != TARGET_ERROR for each in unlike):
             return False
         return True if self.shown_by() else None
 

@@ -22,6 +22,7 @@ _LEAST_SAMPLES = 16
 _MOST_TARGETS = 256  # per sample
 # How often the error of the float model: above the first doubtful, from the second on bad.
 GROWTH_LIMITS = (1.5, 2.0)
+TARGET_ERROR = "quality.target_error"
 LEAST_GROWTH = 0.03  # of the target's deviation: a smaller one is of no use
 _SIGMAS = 2.0
 
@@ -85,5 +86,5 @@ class TargetErrors:
                 f"{len(errors)} samples"
             )
             level = BAD if growth[worst] >= GROWTH_LIMITS[1] else DOUBTFUL
-            findings.append(Finding("quality.target_error", level, "", text))
+            findings.append(Finding(TARGET_ERROR, level, "", text))
         return TargetCheck(len(errors), tuple(mae.tolist()), tuple(other.tolist()), tuple(findings))
