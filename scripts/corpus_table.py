@@ -37,7 +37,7 @@ part of this project.
 
 A source is converted and checked ("enforced"), or refused with the reason. Random numbers show
 whether a network converts, not how well. If a refusal names inputs at which to cut, the next row is
-the same source with this fix.
+the same source with this fix. Seconds are those of a machine that may do other work.
 
 | source | options | outcome | operators or reason | s |
 |---|---|---|---|---|

@@ -65,7 +65,7 @@ def replace_activations(
     edit.operators = changed
     if not counts:
         return model, counts
-    _fuse(edit)
+    fuse(edit)
     return edit.build(), counts
 
 
@@ -227,7 +227,7 @@ _MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
 }
 
 
-def _fuse(edit: Edit) -> None:
+def fuse(edit: Edit) -> None:
     """Fuse RELU and RELU6 into the operator before them if nothing else reads its output."""
     made_by = edit.producers()
     for op in list(edit.operators):

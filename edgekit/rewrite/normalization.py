@@ -12,7 +12,7 @@ to the sum of squares. The mean is a 1x1 convolution with equal weights, which a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.float_activations import fuse
 from edgekit.rewrite.real_values import COMPUTED, computed
 
 _ROOTS = ("POW", "RSQRT", "SQRT")
+_FUSED = "fused_activation_function"
+_SEPARABLE = ("RELU", "RELU6")
 # The output's step is 1/128, and its values are 1/sqrt(channels) on average: 29 dB with so many.
 _MOST_CHANNELS = 1024
 _LEAST_CHANNELS = 4
@@ -54,6 +57,7 @@ def normalize(model: Model) -> tuple[Model, int]:
         model: In NHWC; only normalizations over the last axis are replaced.
     """
     edit = Edit(model)
+    opened = _open(edit)
     done: set[int] = set()
     count = 0
     for root in list(edit.operators):
@@ -64,13 +68,54 @@ def normalize(model: Model) -> tuple[Model, int]:
                 place = next(n for n, op in enumerate(edit.operators) if found.y in op.outputs)
                 edit.operators[place : place + 1] = _built(edit, found)
                 count += 1
-    return (edit.build() if count else model), count
+    if not count:
+        return model, 0
+    _close(edit, opened)
+    fuse(edit)
+    return edit.build(), count
 
 
 def has_normalization(model: Model) -> bool:
     """Whether `normalize` would change the float ``model``."""
     edit = Edit(model)
+    _open(edit)
     return any(_around(edit, op) is not None for op in edit.operators if op.opcode in _ROOTS)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An operator whose activation became an operator of its own."""
+
+    whole: Operator
+    plain: Operator
+    activation: Operator
+
+
+def _open(edit: Edit) -> list[_Opened]:
+    """Separate the activations fused into elementwise operators: a normalization ends before."""
+    opened, operators = [], []
+    for op in edit.operators:
+        fused = str(op.options.get(_FUSED, "NONE"))
+        if op.opcode not in COMPUTED or fused not in _SEPARABLE:
+            operators.append(op)
+            continue
+        out = edit.tensors[op.outputs[0]]
+        before = edit.activation(out, f"{out.name}/linear")
+        plain = replace(op, options={**op.options, _FUSED: "NONE"}, outputs=(before,))
+        each = _Opened(op, plain, edit.operator(fused, (before,), op.outputs))
+        opened.append(each)
+        operators += [each.plain, each.activation]
+    edit.operators = operators
+    return opened
+
+
+def _close(edit: Edit, opened: list[_Opened]) -> None:
+    """Undo `_open` for the operators that are still there."""
+    for each in opened:
+        place = next((n for n, op in enumerate(edit.operators) if op is each.plain), None)
+        if place is not None:
+            edit.operators[place] = each.whole
+            edit.operators = [op for op in edit.operators if op is not each.activation]
 
 
 def _around(edit: Edit, root: Operator) -> _Found | None:

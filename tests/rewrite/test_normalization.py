@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -89,6 +91,22 @@ def test_a_normalization_is_recognized_by_what_it_computes(kind: str, epsilon: f
     for (expected,), (actual,) in zip(run(model, images), run(changed, images)):
         np.testing.assert_allclose(actual, expected, atol=2e-3)
     assert normalize(changed) == (changed, 0)
+
+
+def test_an_activation_after_it_stays() -> None:
+    """The converter fuses a ReLU after the layer into its last addition."""
+    model = _layer_norm("rsqrt", (1, 5, 4, _CHANNELS), 1e-3)
+    *before, last = model.main.operators
+    fused = replace(last, options={**last.options, "fused_activation_function": "RELU"})
+    graph = replace(model.main, operators=(*before, fused))
+    model = replace(model, subgraphs=(graph,))
+    changed, count = normalize(model)
+    assert count == 1
+    assert changed.main.operators[-1].options["fused_activation_function"] == "RELU"
+    images = _images((1, 5, 4, _CHANNELS))
+    for (expected,), (actual,) in zip(run(model, images), run(changed, images)):
+        assert expected.min() == 0
+        np.testing.assert_allclose(actual, expected, atol=2e-3)
 
 
 def test_tokens_are_normalized_too() -> None:
