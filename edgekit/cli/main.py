@@ -77,6 +77,7 @@ COMMANDS = (
     "verify",
     "deploy",
     "serve",
+    "service",
     "frigate",
 )
 _INTERRUPTED = 130
