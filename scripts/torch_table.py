@@ -111,8 +111,8 @@ def _counts(results: dict[str, Any]) -> str:
     wanted = [name for name in made if name in MADE_OF_MAPPABLE_LAYERS]
     full = [name for name in wanted if (results[name]["share"] or 0) >= _LEAST_SHARE]
     return (
-        f"{len(made)} of {len(results)} convert. {len(wanted)} of these have no attention, channel "
-        f"shuffle or recurrent layer; {len(full)} of the {len(wanted)} map at least "
+        f"{len(made)} of {len(results)} convert. {len(wanted)} of these have neither attention nor "
+        f"a channel shuffle nor a recurrent layer; {len(full)} of the {len(wanted)} map at least "
         f"{_LEAST_SHARE:.0%} of their work."
     )
 
