@@ -81,6 +81,13 @@ COMMANDS = (
     "frigate",
 )
 _INTERRUPTED = 130
+# Commands that keep what they did.
+_GO_ON = {
+    "build": "the same command goes on where it ended",
+    "evaluate": "add --resume to go on after the last batch in the journal",
+    "train": "add --resume to go on after the last finished epoch",
+    "tune": "the same command goes on after the last trial",
+}
 _COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion
 # Errors that pathlib raises for a path that it cannot examine, instead of returning False.
 _UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO)
@@ -258,8 +265,16 @@ def _status(words: List[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:
-        say("interrupted\n")
+        say(f"interrupted{_how_to_go_on(words)}\n")
     return status or 0
+
+
+def _how_to_go_on(words: List[str]) -> str:
+    """Return how an interrupted command goes on; "" if it would begin again."""
+    name = _requested(words)
+    if name == "evaluate" and not any(word.startswith("--journal") for word in words):
+        return ""
+    return f": {_GO_ON[name]}" if name in _GO_ON else ""
 
 
 def _refuse_empty(words: List[str]) -> None:

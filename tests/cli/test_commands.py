@@ -218,7 +218,19 @@ def test_ctrl_c_during_the_imports_is_status_130_too(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
-def test_ctrl_c_is_status_130_with_one_word(int8_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("journal", "said"),
+    [
+        ((), "interrupted"),
+        (
+            ("--journal", "j"),
+            "interrupted: add --resume to go on after the last batch in the journal",
+        ),
+    ],
+)
+def test_ctrl_c_is_status_130_and_says_how_to_go_on(
+    int8_path: Path, tmp_path: Path, journal: tuple[str, ...], said: str
+) -> None:
     (tmp_path / "slow.py").write_text(
         "import os, signal, time\n"
         "def samples():\n"
@@ -226,9 +238,9 @@ def test_ctrl_c_is_status_130_with_one_word(int8_path: Path, tmp_path: Path) -> 
         "    time.sleep(60)\n"
         "    yield [0.0] * 64, 1\n"
     )
-    done = edgekit("evaluate", int8_path, "--data", "slow:samples", cwd=tmp_path)
+    done = edgekit("evaluate", int8_path, "--data", "slow:samples", *journal, cwd=tmp_path)
     assert done.returncode == 130
-    assert done.stderr.strip().endswith("interrupted")
+    assert done.stderr.strip().splitlines()[-1] == said
     assert "Traceback" not in done.stderr
 
 
