@@ -182,10 +182,10 @@ def test_evaluation_samples_that_calibrate_are_left_out(outliers: Path, tmp_path
         run(outliers, tmp_path / "b.tflite", data=tmp_path / "all.npz")
 
 
-def test_activations_that_do_not_map_are_replaced_if_the_model_stays_good(tmp_path: Path) -> None:
+def test_layers_that_do_not_map_are_replaced_if_the_model_stays_good(tmp_path: Path) -> None:
     g = FloatGraph(SHAPE, 4)
-    x = g.simple("HARD_SWISH", g.conv(g.input, 8, 3))
-    (tmp_path / "float.tflite").write_bytes(write_model(g.model(g.dense(g.conv(x, 8), 6))))
+    x = _normalized(g, g.conv(g.input, 16, 3))
+    (tmp_path / "float.tflite").write_bytes(write_model(g.model(g.conv(x, 8))))
     for name in ("cal", "eval"):
         samples = g.random.normal(size=(120, *SHAPE[1:])).astype(np.float32)
         np.savez(tmp_path / f"{name}.npz", x=samples)
@@ -196,6 +196,18 @@ def test_activations_that_do_not_map_are_replaced_if_the_model_stays_good(tmp_pa
     assert winner is not None
     assert first.num_mapped < first.num_operators
     assert winner.num_mapped == winner.num_operators
+
+
+def _normalized(g: FloatGraph, x: int) -> int:
+    """Normalize over the channels: x / sqrt(mean(x * x) + 0.001)."""
+    shape = g.shape(x)
+    row = (*shape[:-1], 1)
+    axis = g.constant(np.array([3]))
+    squares = g.arithmetic("MUL", x, x)
+    mean = g.add("MEAN", (squares, axis), row, {"keep_dims": True}, "ReducerOptions")
+    added = g.arithmetic("ADD", mean, g.constant(np.array([1e-3], np.float32)))
+    root = g.add("RSQRT", (added,), row)
+    return g.arithmetic("MUL", x, root)
 
 
 def test_a_network_that_cannot_be_converted_is_tried_with_other_activations(
