@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print what each normalization layer costs: a small network trained with each, on MNIST.
 
-    python scripts/normalization_table.py mnist.npz [--epochs 2] [--train 20000]
+    python scripts/normalization_table.py mnist.npz [--epochs 4] [--train 20000]
 
 The file contains x_train, y_train, x_test and y_test. Each network is trained from the same seed,
 converted with 200 training samples, and both it and its int8 model are evaluated on 2,000 test
@@ -37,7 +37,7 @@ def main() -> None:
     """Train, convert, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--train", type=int, default=20_000)
     words = parser.parse_args()
     with np.load(words.data) as data:
