@@ -176,7 +176,8 @@ RangesOption = Annotated[
     typer.Option(
         metavar="RULE",
         help="How the range of a tensor follows from its values on the samples: minmax (all of "
-        "them); mse (least square error), entropy or percentile:99.99, which cut off rare values.",
+        "them); mse (least square error), entropy or percentile:99.99, which cut off rare values; "
+        "samples:95, which ignores the most extreme 5 % of samples.",
     ),
 ]
 RecipeOption = Annotated[

@@ -139,7 +139,8 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         plain: Quantize the network as it is, without what improves it.
         clip_logits: Limit scores (logits) far beyond -16 to 16 to that range.
         ranges: How the ranges of tensors come from the values on the samples: ``minmax``, ``mse``,
-            ``entropy`` or ``percentile:P``, such as ``percentile:99.99``.
+            ``entropy``, ``percentile:P`` (of the values), such as ``percentile:99.99``, or
+            ``samples:P`` (of the samples), such as ``samples:95``.
         recipe: A recipe of `tune`, or its file: it states ``num_samples``, ``replace_activations``,
             ``clip_logits``, ``ranges``, and which improvements to apply.
         quantizer: ``edgekit``, ``tensorflow``, or ``auto``: edgekit's if it knows every operator.

@@ -34,7 +34,7 @@ class Recipe(Result):
     num_samples: int = 100  # calibration samples
     # fold, equalize, dense, flat, outputs: those to apply; None applies each that helps in a trial
     improvements: tuple[str, ...] | None = None
-    ranges: str = MIN_MAX  # minmax | mse | percentile:P
+    ranges: str = MIN_MAX  # minmax | mse | entropy | percentile:P | samples:P
     clip_logits: bool = False  # limit output scores to -16..16
     replace_activations: str = ""  # as the option of convert; empty: none
     tensors: tuple[tuple[str, str], ...] = ()  # name of a tensor, its own rule for the range

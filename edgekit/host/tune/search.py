@@ -18,10 +18,10 @@ from edgekit.host.tune.bench import Trials
 from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score
 
-_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "mse", "entropy")
+_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "samples:95", "mse", "entropy")
 # For single tensors; a rule for all may be undone for one of them.
-_OWN_RANGES = ("percentile:99.9", "mse", "entropy", "percentile:99", "minmax")
-_INPUT_RANGES = ("percentile:99", "percentile:99.9")
+_OWN_RANGES = ("percentile:99.9", "samples:95", "mse", "entropy", "percentile:99", "minmax")
+_INPUT_RANGES = ("samples:95", "percentile:99", "percentile:99.9")
 _MOST_TENSORS = 6
 _NUM_SAMPLES = (300, 32, 1000)
 _REPLACEMENTS = ("mappable", "relu6")

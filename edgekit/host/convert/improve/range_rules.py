@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges that leave rare values out: by percentiles, the least square error, or the entropy."""
+"""Ranges that leave rare values or odd samples out."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,13 @@ from edgekit.host.convert.improve.ranges import Range, range_of, with_ranges
 from edgekit.runtime import Runner
 
 MIN_MAX, PERCENTILE, MSE, ENTROPY = "minmax", "percentile", "mse", "entropy"
+SAMPLES = "samples"
+_LEAST_PERCENT = {PERCENTILE: 90.0, SAMPLES: 50.0}
 Values = NDArray[np.float64]
-_WORDS = "minmax, mse, entropy, or percentile:P with P from 90 to 100, such as percentile:99.99"
+_WORDS = (
+    "minmax, mse, entropy, percentile:P with P from 90 to 100, such as percentile:99.99, or "
+    "samples:P with P from 50 to 100, such as samples:95"
+)
 _BINS = 4096
 _MOST_VALUES = 16384  # of a tensor and a sample
 _CODES = 255
@@ -32,11 +37,13 @@ class RangeRule:
     """How ranges come from values: ``--ranges``."""
 
     kind: str = MIN_MAX
-    percent: float = 100.0  # of the values below the upper end, and above the lower end
+    # percentile: of the values below the upper end, and above the lower end; samples: of the
+    # samples whose highest value is below the upper end, and whose lowest is above the lower end
+    percent: float = 100.0
 
     def __str__(self) -> str:
         """The option's text."""
-        return f"{self.kind}:{self.percent:g}" if self.kind == PERCENTILE else self.kind
+        return f"{self.kind}:{self.percent:g}" if self.kind in _LEAST_PERCENT else self.kind
 
     @classmethod
     def parse(cls, text: str) -> RangeRule:
@@ -52,7 +59,7 @@ class RangeRule:
             percent = float(number)
         except ValueError:
             percent = 0.0
-        if kind != PERCENTILE or not 90 <= percent <= 100:
+        if not _LEAST_PERCENT.get(kind, 101.0) <= percent <= 100:
             raise UsageError(f"--ranges {text!r} is unknown", fix=f"use {_WORDS}")
         return cls(kind, percent)
 
@@ -83,19 +90,27 @@ def with_rules(
     """
     old = {index: range_of(model.main.tensors[index]) for index in rules}
     known = {index: each for index, each in old.items() if each is not None and each[0] < each[1]}
-    counts = _histograms(model, known, batches)
+    gathered = _gather(model, known, batches)
     return with_ranges(
-        model, {index: _range(rules[index], known[index], each) for index, each in counts.items()}
+        model, {index: _range(rules[index], known[index], each) for index, each in gathered.items()}
     )
 
 
-def _histograms(
+@dataclass
+class _Gathered:
+    """The values of a tensor on the samples."""
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    ends: list[Range] = field(default_factory=list)  # of each sample
+
+
+def _gather(
     model: Model, ranges: dict[int, Range], batches: Iterable[Sequence[NDArray[Any]]]
-) -> dict[int, NDArray[np.int64]]:
+) -> dict[int, _Gathered]:
     graph = model.main
     made = tuple(index for index in ranges if index not in graph.inputs)
     watched = replace(model, subgraphs=(replace(graph, outputs=made),), signature_defs=())
-    counts = {index: np.zeros(_BINS, np.int64) for index in ranges}
+    gathered = {index: _Gathered() for index in ranges}
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(Runner(ModelFile.of(watched))) if made else None
         for arrays in batches:
@@ -104,15 +119,18 @@ def _histograms(
                 found.update(zip(made, runner.invoke(*arrays), strict=True))
             for index, (low, high) in ranges.items():
                 some = found[index].ravel()
+                own = float(some.min()), float(some.max())
+                if np.isfinite(own).all():
+                    gathered[index].ends.append(own)
                 some = some[:: -(-some.size // _MOST_VALUES) | 1]  # odd: not one channel only
                 bins = (some.astype(np.float64) - low) * (_BINS / (high - low))
                 places = np.clip(bins.astype(np.int64), 0, _BINS - 1)
-                counts[index] += np.bincount(places, minlength=_BINS)
-    return counts
+                gathered[index].counts += np.bincount(places, minlength=_BINS)
+    return gathered
 
 
-def _range(rule: RangeRule, ends: Range, counts: NDArray[np.int64]) -> Range:
-    low, high = ends
+def _range(rule: RangeRule, ends: Range, gathered: _Gathered) -> Range:
+    (low, high), counts = ends, gathered.counts
     edges = np.linspace(low, high, _BINS + 1)
     if rule.kind == PERCENTILE:
         below = np.cumsum(counts) / max(1, counts.sum())
@@ -120,6 +138,9 @@ def _range(rule: RangeRule, ends: Range, counts: NDArray[np.int64]) -> Range:
         first = int(np.searchsorted(below, 1 - share, side="right"))
         last = int(np.searchsorted(below, share, side="left"))
         found = (edges[first], edges[min(last, _BINS - 1) + 1])
+    elif rule.kind == SAMPLES and gathered.ends:
+        lows, highs = np.array(gathered.ends).T
+        found = (np.percentile(lows, 100 - rule.percent), np.percentile(highs, rule.percent))
     else:
         error_of = _square_error if rule.kind == MSE else _divergence
         found = _least(ends, (edges[1:] + edges[:-1]) / 2, counts, error_of)

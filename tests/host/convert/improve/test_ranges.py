@@ -125,6 +125,19 @@ def test_the_entropy_keeps_values_that_are_all_as_frequent() -> None:
     assert found == pytest.approx((-1, 1), abs=0.05)
 
 
+def test_odd_samples_are_left_out_and_the_values_of_the_others_stay() -> None:
+    g = FloatGraph((1, 20, 20, 40))
+    y = g.simple("NEG", g.input)
+    batches = [[g.random.normal(size=(1, 20, 20, 40)).astype(np.float32)] for _ in range(40)]
+    batches[3][0] *= 1000
+    model = with_ranges(g.model(y), {y: (-5000.0, 5000.0)})
+    others = [-values for place, (values,) in enumerate(batches) if place != 3]
+    found = _found(with_rule(model, RangeRule.parse("samples:95"), batches), y)
+    assert found is not None
+    assert 3.5 < found[1] <= max(float(each.max()) for each in others)
+    assert found[1] > np.median([each.max() for each in others])
+
+
 def test_tensors_have_rules_of_their_own() -> None:
     g = FloatGraph((1, 20, 20, 40))
     y, z = g.simple("NEG", g.input), g.simple("ABS", g.input)
