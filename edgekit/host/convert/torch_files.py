@@ -7,7 +7,9 @@ import contextlib
 import zipfile
 from pathlib import Path
 
-from edgekit.errors import EdgeKitError, ModelFormatError, UnsafeModelError
+from edgekit.errors import EdgeKitError, InputError, ModelFormatError, UnsafeModelError
+from edgekit.files import read_bytes
+from edgekit.formats.damage import ZIP_DAMAGE, check_member
 from edgekit.host.worker.torch_archive import is_plain, pickled_names
 
 PROGRAM, PICKLE = "torch", "torch_pickle"
@@ -83,16 +85,18 @@ def _entries(place: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(place) as archive:
             return tuple(archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except ZIP_DAMAGE:
         return ()
 
 
 def _imported(path: Path) -> set[str]:
     """Return what the pickle imports, "module name"; empty if that cannot be read."""
-    with contextlib.suppress(OSError, ValueError, LookupError, zipfile.BadZipFile):
+    with contextlib.suppress(*ZIP_DAMAGE, InputError):
         if not zipfile.is_zipfile(path):
-            return pickled_names(path.read_bytes())
+            return pickled_names(read_bytes(path))
         with zipfile.ZipFile(path) as archive:
             names = [each for each in archive.namelist() if each.endswith("/data.pkl")]
+            for each in names:
+                check_member(archive.getinfo(each), str(path))
             return {name for each in names for name in pickled_names(archive.read(each))}
     return set()

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from edgekit.host.worker.keras_config import DAMAGE
 from edgekit.host.worker.refused import Refused
 
 # Operators of graphs: all that torch.export writes for a network without custom operators.
@@ -50,7 +51,7 @@ def refuse_code(path: str) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive)
             found = next(_code(archive), None)
-    except (OSError, ValueError, LookupError, RecursionError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, RecursionError, AttributeError, TypeError) as error:  # JSON of other types
         raise damaged(path, error) from error
     if found is not None:
         raise Refused(

@@ -305,6 +305,14 @@ def test_code_in_an_exported_program_is_found(tmp_path: Path, name: str, content
     assert caught.value.code == "model.unsafe"
 
 
+@pytest.mark.parametrize("content", [b'{"config": []}', b'{"config": {"a": "x"}}', b"[1]", b"{"])
+def test_a_damaged_list_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
+    name = "net/data/weights/model_weights_config.json"
+    with pytest.raises(Refused) as caught:
+        refuse_code(str(_program_with(name, content, tmp_path / "net.pt2")))
+    assert caught.value.code == "model.format"
+
+
 def test_a_program_with_plain_tensors_is_not_refused(tmp_path: Path) -> None:
     name = "net/data/sample_inputs/model.pt"
     refuse_code(str(_program_with(name, _tensors(), tmp_path / "net.pt2")))
