@@ -38,6 +38,9 @@ class MacStep(OpStep):
             super().run(state)
             return
         prepared: Prepared = self.prepared(state)
+        if self._kept is None or self._kept[1] is not prepared:  # others in the next inference
+            self.run_prepared(state, prepared)
+            return
         kept = self._fused
         if kept is None or kept[0] is not prepared:
             made = None
