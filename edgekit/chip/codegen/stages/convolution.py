@@ -57,6 +57,7 @@ from edgekit.formats.darwinn import Description, Direction
 GROUP_CHANNELS = 64  # output channels that one row of weights serves
 _DEPTHWISE_CHANNELS = 4  # of a group of a depthwise convolution
 _DEPTHWISE_ROW_BYTES = 16
+_STORED_TOGETHER = 16  # the weights of so many outputs
 _MAX_PACKETS = 32_000  # of the ring's producers before their 16-bit counters begin again
 _MANY_TAPS = 160  # from here on a chunk is one row of the window
 _MOST_ROWS = 512  # of weights that are kept at once, if there is a choice
@@ -75,6 +76,7 @@ class Order(NamedTuple):
     chunk: int  # rows of weights of one fill of the buffer
     has_bias: bool  # also if all are 0
     is_flat: bool = False  # whether it reads its window as one position
+    group_channels: int = 0  # outputs of a group; 0: as many as possible
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,9 @@ class ConvolutionStage(Stage):
         self.num_channels = round_up(num_channels, WORD)
         self.has_bias = node.has_bias
         self.positions = max(self._positions(tile) for tile in self.tiles)
-        if node.depthwise:
-            self.group_channels = self.stored_channels = _DEPTHWISE_CHANNELS
-            self.groups = divide_up(self.num_channels, _DEPTHWISE_CHANNELS)
-        else:
-            self.group_channels = min(GROUP_CHANNELS, self.num_channels)
-            self.stored_channels = (
-                round_up(num_channels, 16) if num_channels <= GROUP_CHANNELS else GROUP_CHANNELS
-            )
-            self.groups = divide_up(num_channels, GROUP_CHANNELS)
+        self.group_channels = self.most_channels = (
+            _DEPTHWISE_CHANNELS if node.depthwise else min(GROUP_CHANNELS, self.num_channels)
+        )
         self.words_of_position = self.source.position_bytes // WORD
         self.by_window_row = False
         self._choose_order()
@@ -118,6 +114,18 @@ class ConvolutionStage(Stage):
 
     def _positions(self, tile: int) -> int:
         return self.rows[tile // 4].num_outputs * self.columns[tile % 4].num_outputs
+
+    @property
+    def groups(self) -> int:
+        """The number of groups of outputs."""
+        return divide_up(self.num_channels, self.group_channels)
+
+    @property
+    def stored_channels(self) -> int:
+        """The outputs of a row of weights."""
+        if self.node.depthwise or self.groups > 1:
+            return self.group_channels
+        return round_up(self.num_channels, _STORED_TOGETHER)
 
     @property
     def taps(self) -> int:
@@ -170,9 +178,11 @@ class ConvolutionStage(Stage):
         chunk: int,
         has_bias: bool | None = None,
         is_flat: bool = False,
+        group_channels: int = 0,
     ) -> None:
         """Fix the order of the loops, see `Order`; biases are added where some are not 0."""
         self.position_outer, self.chunk, self.is_flat = position_outer, chunk, is_flat
+        self.group_channels = group_channels or self.most_channels
         self.has_bias = self.node.has_bias if has_bias is None else has_bias
         self.num_chunks = self.k // chunk
         self.fifo = uses_fifo(chunk)
@@ -184,10 +194,14 @@ class ConvolutionStage(Stage):
     @property
     def order(self) -> Order:
         """What slices of a layer have to agree on, because they share its parameters."""
-        return Order(self.position_outer, self.chunk, self.has_bias, self.is_flat)
+        channels = self.group_channels if self.group_channels < self.most_channels else 0
+        return Order(self.position_outer, self.chunk, self.has_bias, self.is_flat, channels)
 
     def other_orders(self) -> list[Order]:
-        """The orders that compute the same; one without biases may also add zeros."""
+        """The orders that compute the same; one without biases may also add zeros.
+
+        Groups may have equal sizes, if they are at most a third more than when the last is shorter.
+        """
         orders = [(self.position_outer, self.chunk, False)]
         if not self.node.depthwise and not self.by_window_row:
             orders += [(True, self.k, False)]
@@ -196,7 +210,15 @@ class ConvolutionStage(Stage):
             k = self.node.window.taps * self.words_of_position
             orders += [(False, chunk, True) for chunk in _chunks(1, k)] + [(True, k, True)]
         biases = [True] if self.node.has_bias else [False, True]
-        return [Order(outer, chunk, bias, flat) for bias in biases for outer, chunk, flat in orders]
+        channels, most = self.num_channels, 4 * self.groups // 3
+        smaller = range(self.most_channels - _STORED_TOGETHER, 0, -_STORED_TOGETHER)
+        equal = [size for size in smaller if not channels % size and channels // size <= most]
+        return [
+            Order(outer, chunk, bias, flat, size)
+            for size in [0, *equal]
+            for bias in biases
+            for outer, chunk, flat in orders
+        ]
 
     @property
     def can_be_flat(self) -> bool:
@@ -283,9 +305,10 @@ class ConvolutionStage(Stage):
             counters.fills[consumer][tile] += self.num_chunks * self.groups
             counters.by_tile[tile][AVDATA] += self.groups
             counters.by_tile[tile][WIDE_TO_SCALING] += self.groups
-            # Each group of a depthwise convolution makes a word of every position: a reader of
-            # whole positions has to wait for all of them.
-            counters.last_groups[tile] = 1 if node.depthwise else self.groups
+            # The mesh moves pieces of 64 channels, and each waits for one more group. Groups of
+            # fewer channels, such as those of a depthwise convolution, it has to wait for at once.
+            is_piece = self.group_channels == GROUP_CHANNELS or self.groups == 1
+            counters.last_groups[tile] = self.groups if is_piece else 1
 
     @property
     def mask(self) -> int:
