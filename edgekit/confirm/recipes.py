@@ -86,16 +86,45 @@ IDENTICAL = (
 )
 
 SEEN = (
+    Recipe("mean of 2x2 windows", (4, 4, 8), (_do("pool", _MEAN, 2, 2),)),
+    Recipe("largest of 2x2 windows", (4, 4, 8), (_do("pool", _MAX, 2, 2),)),
+    Recipe("1x1 convolution of 16 channels", (4, 4, 16), (_conv(16, 1),)),
     Recipe("dense layer of 128 values", (128,), (_do("dense", 128, activation="RELU"),)),
+    Recipe("dense layer of 256 values", (256,), (_do("dense", 256),)),
+    Recipe(
+        "dense layer and softmax of 10 classes", (64,), (_do("dense", 10), _do("unary", "SOFTMAX"))
+    ),
     Recipe("1x1 convolution", (16, 16, 16), (_conv(32, 1),)),
     Recipe(
         "concatenation", (16, 16, 16), (_do("keep", "x"), _conv(16, 1), _do("concatenation", "x"))
     ),
+    Recipe("softmax of 100 classes", (100,), (_do("unary", "SOFTMAX"),), spread=4.0),
     Recipe("3x3 convolution without padding", (28, 28, 1), (_conv(32, 3, padding="VALID"),)),
     Recipe("3x3 convolution of an image", (32, 32, 3), (_conv(16, 3),)),
+    Recipe(
+        "MobileNet's end",
+        (7, 7, 128),
+        (_conv(256, 1, **_RELU6), _do("mean"), _do("dense", 100)),
+    ),
     Recipe("MobileNet's first block", (32, 32, 3), _MOBILE),
+    Recipe(
+        "classifier of digits",
+        (28, 28, 1),
+        (_conv(12, 3, padding="VALID"), _do("pool", _MAX, 2, 2), _do("dense", 10)),
+    ),
     Recipe("3x3 convolution", (16, 16, 32), (_conv(32, 3),)),
     Recipe("1x1 convolution of 256 channels", (8, 8, 256), (_conv(256, 1),)),
+    Recipe(
+        "deeper classifier of digits",
+        (28, 28, 1),
+        (
+            _conv(32, 3, padding="VALID"),
+            _do("pool", _MAX, 2, 2),
+            _conv(64, 3, padding="VALID"),
+            _do("pool", _MAX, 2, 2),
+            _do("dense", 10),
+        ),
+    ),
     Recipe("two 3x3 convolutions", (32, 32, 3), (_conv(16, 3), _conv(16, 3))),
     Recipe(
         "two 3x3 convolutions without padding",
@@ -122,14 +151,12 @@ SEEN = (
 
 UNSEEN = (
     Recipe("1x1 convolution of 8 channels", (4, 4, 8), (_conv(16, 1),)),
-    Recipe("1x1 convolution of 16 channels", (4, 4, 16), (_conv(16, 1),)),
     Recipe(
         "nearest neighbours, twice the size",
         (4, 4, 8),
         (_do("resize", _NEAREST, 8, 8, half_pixel=False),),
     ),
     Recipe("dense layer of 784 values", (784,), (_do("dense", 128, activation="RELU"),)),
-    Recipe("softmax of 100 classes", (100,), (_do("unary", "SOFTMAX"),), spread=4.0),
     Recipe("1x3 and 3x1 convolutions", (16, 16, 8), (_conv(16, 1, 3), _conv(16, 3, 1))),
     Recipe("depthwise with two results a channel", (16, 16, 8), (_depthwise(multiplier=2),)),
     Recipe(
@@ -139,8 +166,6 @@ UNSEEN = (
     ),
     Recipe("softmax of 1,000 classes", (1000,), (_do("unary", "SOFTMAX"),), spread=8.0),
     Recipe("hyperbolic tangent", (4, 4, 8), (_do("unary", "TANH"),)),
-    Recipe("mean of 2x2 windows", (4, 4, 8), (_do("pool", _MEAN, 2, 2),)),
-    Recipe("largest of 2x2 windows", (4, 4, 8), (_do("pool", _MAX, 2, 2),)),
     Recipe("mean of 2x2 windows, one a tile", (8, 8, 8), (_do("pool", _MEAN, 2, 2),)),
     Recipe("largest of 2x2 windows, four a tile", (16, 16, 8), (_do("pool", _MAX, 2, 2),)),
     Recipe("mean of 2x2 windows, four a tile", (16, 16, 8), (_do("pool", _MEAN, 2, 2),)),
@@ -152,7 +177,6 @@ UNSEEN = (
         "bilinear, twice the size", (4, 4, 8), (_do("resize", _BILINEAR, 8, 8, half_pixel=False),)
     ),
     Recipe("maximum of two tensors", (8, 8, 8), _with_itself("MAXIMUM", 8)),
-    Recipe("dense layer of 256 values", (256,), (_do("dense", 256),)),
     Recipe(
         "softmax of 64 positions and 16 channels",
         (8, 8, 16),
@@ -165,15 +189,7 @@ UNSEEN = (
     Recipe("mean of an odd image", (5, 5, 8), (_do("mean"),)),
     Recipe("mean of a 7x7 image", (7, 7, 16), (_do("mean"),)),
     Recipe("mean of an image", (8, 8, 8), (_do("mean"),)),
-    Recipe(
-        "classifier of digits",
-        (28, 28, 1),
-        (_conv(12, 3, padding="VALID"), _do("pool", _MAX, 2, 2), _do("dense", 10)),
-    ),
     Recipe("transposed convolution", (8, 8, 8), (_do("transpose_convolution", 8, 2, 2),)),
-    Recipe(
-        "dense layer and softmax of 10 classes", (64,), (_do("dense", 10), _do("unary", "SOFTMAX"))
-    ),
     Recipe("product of two tensors", (8, 8, 8), _with_itself("MUL", 8)),
     Recipe("3x3 convolution of an odd image", (13, 17, 5), (_conv(7, 3),)),
     Recipe(
@@ -190,28 +206,12 @@ UNSEEN = (
     Recipe("mean of 2x2 windows of an odd image", (13, 11, 8), (_do("pool", _MEAN, 2, 2),)),
     Recipe("largest of 2x2 windows of an odd image", (13, 11, 8), (_do("pool", _MAX, 2, 2),)),
     Recipe(
-        "deeper classifier of digits",
-        (28, 28, 1),
-        (
-            _conv(32, 3, padding="VALID"),
-            _do("pool", _MAX, 2, 2),
-            _conv(64, 3, padding="VALID"),
-            _do("pool", _MAX, 2, 2),
-            _do("dense", 10),
-        ),
-    ),
-    Recipe(
         "concatenation of rows",
         (8, 8, 16),
         (_do("keep", "x"), _conv(16, 1), _do("concatenation", "x", axis=1)),
     ),
     Recipe("convolution and dense layer", (8, 8, 8), (_conv(16, 1), _do("dense", 10))),
     Recipe("3x3 convolution without bias", (16, 16, 8), (_conv(16, 3, bias=False),)),
-    Recipe(
-        "MobileNet's end",
-        (7, 7, 128),
-        (_conv(256, 1, **_RELU6), _do("mean"), _do("dense", 100)),
-    ),
 )
 
 RECIPES = (*IDENTICAL, *SEEN, *UNSEEN)

@@ -23,7 +23,7 @@ from edgekit.errors import InputError
 from edgekit.opencompiler import NotCompiledError, compile_program
 from tests.confirm.conftest import NUMBERS, Short
 
-_NEW = 21  # the first rung with an unseen form
+_NEW = 29  # the first rung with an unseen form
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def test_a_mismatch_is_kept_when_another_chip_matches(report: Path, evidence: Pa
 def test_what_works_in_other_programs_of_the_chip_is_not_suspected(
     report: Path, evidence: Path
 ) -> None:
-    result = import_reports([_failed(report, 22)])
-    assert result.reports[0].matched == (7, 8, 21)
+    result = import_reports([_failed(report, 30)])
+    assert result.reports[0].matched == (7, 8, 29)
     assert _compiles()
     assert read_evidence(evidence).suspects
 
@@ -208,8 +208,8 @@ def test_only_rungs_of_this_version_are_evidence(report: Path, evidence: Path) -
         return replace(made, rungs=(other, missing, made.rungs[2], own, made.rungs[4]))
 
     (imported,) = import_reports([_changed(report, change)]).reports
-    assert imported.matched == (21, 23)
-    assert [each.split(":")[0] for each in imported.skipped] == ["rung 7", "rung 99", "rung 22"]
+    assert imported.matched == (29, 31)
+    assert [each.split(":")[0] for each in imported.skipped] == ["rung 7", "rung 99", "rung 30"]
 
 
 def test_hashes_count_and_not_the_verdict(report: Path, evidence: Path) -> None:
@@ -224,7 +224,7 @@ def test_hashes_count_and_not_the_verdict(report: Path, evidence: Path) -> None:
         return replace(made, rungs=(*made.rungs[:2], lied, empty))
 
     (imported,) = import_reports([_changed(report, change)]).reports
-    assert (imported.matched, imported.failed) == ((7, 8), (21,))
+    assert (imported.matched, imported.failed) == ((7, 8), (29,))
 
 
 @pytest.mark.parametrize("kind", ["STANDIN_HANG", "STANDIN_CRASH"])
