@@ -2,7 +2,7 @@
 """The networks of the ladder: a name, an input shape, and the operators.
 
 First come stacks of convolutions whose instructions are Google's to the byte, then networks inside
-the audited vocabulary, then networks that each bring few instructions of a new form. They were
+the audited vocabulary, then networks with few instructions of a form that is not in it. They were
 chosen from 500 candidates: those whose new forms occur most often in other networks.
 """
 

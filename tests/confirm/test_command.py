@@ -55,7 +55,7 @@ def test_a_mismatch_exits_with_4(
     monkeypatch.setenv("STANDIN_WRONG", "1")
     status, out, _ = _confirm("--ladder", str(short.folder), cwd=tmp_path)
     assert status == 4
-    assert "stopped    at rung 7, 1x1 convolution: mismatch" in out
+    assert "stopped    at rung 12, 1x1 convolution: mismatch" in out
     assert "device now responds" in out
     assert _report(tmp_path)["ended"] == "mismatch"
 
