@@ -208,7 +208,7 @@ def test_a_changed_program_of_a_ladder_is_refused(
     folder.mkdir()
     for each in short.folder.iterdir():
         (folder / each.name).write_bytes(each.read_bytes())
-    model = folder / "07_edgetpu.tflite"
+    model = folder / "12_edgetpu.tflite"
     content = bytearray(model.read_bytes())
     content[-1] ^= 1
     model.write_bytes(bytes(content))
