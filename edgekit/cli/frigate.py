@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Iterator
 import typer
 from typing_extensions import Annotated
 
-from edgekit.cli.grammar import OneOf
-from edgekit.cli.options import LabelsOption, ModelArgument
+from edgekit.cli.options import DeviceOption, LabelsOption, ModelArgument
 from edgekit.cli.output import JsonOption, emit, warn
 
 if TYPE_CHECKING:
     from edgekit.integrations import FrigateResult
-
-# Copied from edgekit.integrations.frigate, which need not be imported for --help.
-DEVICES = ("usb", "pci")
 
 
 def frigate(
@@ -26,9 +22,7 @@ def frigate(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder for the files.")
     ],
     labels: LabelsOption = None,
-    device: Annotated[
-        str, typer.Option(help="How the Edge TPU is connected."), OneOf(*DEVICES)
-    ] = "usb",
+    device: DeviceOption = "usb",
     json: JsonOption = False,
 ) -> None:
     """Write a model, its label map and Frigate's configuration, if Frigate can use it."""

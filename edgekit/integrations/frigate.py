@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Sequence
@@ -18,7 +19,7 @@ from edgekit.tasks import fit_labels, model_labels, prepare
 if TYPE_CHECKING:
     from edgekit.files import PathLike
 
-DEVICES = ("usb", "pci")
+_DEVICE = re.compile(r"(usb|pci)(:[0-9]+)?")  # what libedgetpu takes, and Frigate passes on
 _IN_CONTAINER = "/config/model_cache"
 _CONFIG, _LABELS = "frigate.yml", "labelmap.txt"
 _TRACKED = "person"  # what Frigate tracks by default
@@ -53,7 +54,7 @@ def frigate(
         model: A compiled .tflite file, or a bundle that contains one.
         output: The folder; it is created if it is missing.
         labels: As for `run`; None uses the names in the model or bundle.
-        device: ``usb`` or ``pci``.
+        device: ``usb``, ``usb:0``, ``pci``, ``pci:1``, ...: how the Edge TPU is connected.
 
     Raises:
         UnsupportedModelError: Frigate cannot use the model; the error names every reason.
@@ -61,8 +62,10 @@ def frigate(
         DataError: The labels do not fit the classes.
         OutputError: The folder cannot be written.
     """
-    if device not in DEVICES:
-        raise UsageError(f"--device {device} is unknown", fix=f"give one of {', '.join(DEVICES)}")
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            f"Frigate has no device {device}", fix="--device usb, usb:0, ..., pci or pci:0, ..."
+        )
     prepared = prepare(model, "auto")
     file = prepared.file
     graph = file.model.main

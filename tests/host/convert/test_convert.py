@@ -213,12 +213,23 @@ def test_a_grouped_convolution_is_split(keras: Any, tmp_path: Path) -> None:  # 
     assert result.operators["CONV_2D"] == 2
 
 
-def test_a_version_that_cannot_be_lowered_is_refused(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_many_groups_share_operators(keras: Any, tmp_path: Path) -> None:  # noqa: ANN401
     convolution = keras.layers.Conv2D(144, 3, groups=36)
     model = keras.Sequential([keras.Input((8, 8, 72)), convolution])
+    result = convert(model, data="random", num_samples=2, output=tmp_path / "m.tflite")
+    assert result.enforced
+    assert 1 < result.operators["CONV_2D"] <= 32
+
+
+def test_an_operator_that_the_compiler_does_not_know_is_refused(
+    keras: Any,  # noqa: ANN401
+    tmp_path: Path,
+) -> None:
+    image = keras.Input((8, 8, 4))
+    model = keras.Model(image, keras.ops.sign(keras.layers.Conv2D(4, 3)(image)))
     with pytest.raises(NotEdgeTpuModelError, match="broken rule") as caught:
         convert(model, data="random", num_samples=2, output=tmp_path / "m.tflite")
-    assert caught.value.issues[0].code == "map.op_version"
+    assert caught.value.issues[0].code == "map.op_unknown"
     assert "edgekit fix" not in caught.value.fix  # there is no file to fix
 
 
