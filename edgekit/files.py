@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Union
 
 from edgekit.errors import InputError, OutputError, UsageError
+from edgekit.log import debug
 
 PathLike = Union[str, "os.PathLike[str]"]
 # The first bytes of formats that several readers recognize.
@@ -252,6 +253,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     try:
         yield temporary
         (_pour if is_stream else _commit)(temporary, place)
+        debug("files", f"{target} written")
     except OSError as error:
         raise output_error(target, error) from error
     finally:

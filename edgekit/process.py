@@ -18,9 +18,12 @@ from typing import IO, Any, Callable, Mapping, Sequence
 
 from edgekit.errors import ExternalToolError
 from edgekit.files import PathLike
+from edgekit.log import debug
 
 _GRACE_S = 2.0
 _POLL_S = 0.5
+_MOST_LOGGED = 300  # characters of a command
+_CODE = "import sys; "  # of Python children, which the log leaves out
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _PIPE_BYTES = 1 << 16
 _PYTHONPATH = "PYTHONPATH"
@@ -329,6 +332,8 @@ class _DeferredInterrupt:
 def _start(
     args: Sequence[str], cwd: PathLike | None, env: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
+    words = [word for word in args if not word.startswith(_CODE)]
+    debug("process", f"{' '.join(words)[:_MOST_LOGGED]} started")
     try:
         return subprocess.Popen(  # noqa: S603 - a list, never a shell
             list(args),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, TypeVar, Union
 
 from edgekit.files import ZIP_HEAD, PathLike, read_bytes, read_if, sha256_hex
 from edgekit.formats.tflite import Model, is_compiled, read_model, write_model
+from edgekit.log import debug
 
 if TYPE_CHECKING:
     from edgekit.formats.bundle import Bundle
@@ -142,7 +143,9 @@ def read_model_file(source: ModelSource, prefer: str = PLAIN) -> ModelFile:
         return source.preferring(prefer)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return ModelFile(bytes(source), prefer=prefer)
-    return ModelFile(read_bytes(Path(source), "model"), str(source), prefer)
+    content = read_bytes(Path(source), "model")
+    debug("files", f"{source} read: {len(content)} bytes")
+    return ModelFile(content, str(source), prefer)
 
 
 def read_if_tflite(path: PathLike, what: str = "model") -> tuple[bytes, ModelFile | None]:

@@ -164,6 +164,19 @@ def test_verbose_shows_what_the_runtime_prints(int8_path: Path, image: Path) -> 
     assert "edgekit." in done.stderr
 
 
+def test_verbose_names_the_files_of_every_command(int8_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tflite"
+    commands = (
+        ("check", int8_path),
+        ("estimate", int8_path),
+        ("inspect", int8_path),
+        ("fix", int8_path, "-o", out),
+    )
+    for words in commands:
+        done = edgekit(*words, "-v")
+        assert f"edgekit.files: {int8_path} read" in done.stderr, words
+
+
 @pytest.mark.parametrize("words", [("check", ""), ("split", "m.tflite", "-o", ""), ("report", "")])
 def test_an_empty_argument_is_not_the_current_folder(words: tuple[str, ...]) -> None:
     done = edgekit(*words, "--json")
