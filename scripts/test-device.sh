@@ -43,7 +43,7 @@ test_with() { # VERSION PYTHON -> its tests' output and status
   fi
   echo "Python $version: $("$venv/bin/python" --version)"
   # shellcheck disable=SC2086 # flags are words
-  "$venv/bin/pytest" -o cache_dir=".pytest_cache/$short" -n "$each" --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report $flags
+  "$venv/bin/pytest" -o cache_dir=".pytest_cache/$short" -n "$each" --dist worksteal -m "not host" --ignore=tests/host --ignore=tests/fleet --ignore=tests/report --ignore=tests/serve $flags
 }
 
 running=()

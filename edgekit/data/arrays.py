@@ -197,7 +197,9 @@ def open_numpy(
         names = _input_names(arrays.names, inputs, split, path)
         chosen = [arrays[name] for name in names]
         label_name, remark = _label_name(arrays.names, names)
-        labels = None if label_name is None else np.asarray(arrays[label_name][:])
+        found = None if label_name is None else arrays[label_name]
+        # Those at an address are read in parts, by slices.
+        labels = None if found is None else np.asarray(found[:] if found.shape else found)
     remarks = (remark,) if remark else ()
     return ArrayDataset(chosen, labels, inputs, preprocess, str(path), remarks)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.errors import DataError
+from edgekit.errors import UnsupportedModelError
 from edgekit.evaluate import evaluate
 from edgekit.formats.tflite import Model, Operator, Subgraph, Tensor, write_model
 
@@ -25,5 +25,5 @@ def test_one_row_of_scores_for_a_batch_is_refused(tmp_path: Path) -> None:
     model = Model((Subgraph(tensors, (0,), (1,), (reshape,)),), buffers)
     (tmp_path / "model.tflite").write_bytes(write_model(model))
     np.savez(str(tmp_path / "d.npz"), x=np.zeros((3, 3), np.float32), y=np.zeros(3, np.int64))
-    with pytest.raises(DataError, match="rows of scores"):
+    with pytest.raises(UnsupportedModelError, match="expected 7 rows"):
         evaluate(tmp_path / "model.tflite", tmp_path / "d.npz", task="classification")

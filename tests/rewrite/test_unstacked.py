@@ -99,6 +99,6 @@ def test_a_gather_of_computed_or_scattered_positions_stays() -> None:
 def test_a_reversed_sequence_becomes_slices() -> None:
     graph = Graph((1, 5, 6))
     axes = graph.constant(np.array([1], np.int32))
-    graph.apply("REVERSE_V2", [graph.x, axes], graph.like(graph.x), {}, "ReverseV2Options", 3)
+    graph.apply("REVERSE_V2", [graph.x, axes], graph.like(graph.x), {}, "ReverseV2Options", 1)
     made = opcodes(rewritten(graph.model(), RULE, maps=False))
     assert made == ["STRIDED_SLICE"] * 5 + ["CONCATENATION"]

@@ -23,8 +23,6 @@ from PIL import Image
 from edgekit.data.describe import with_notes
 from edgekit.formats.tflite_metadata import Notes
 
-pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra serve)")
-
 _STOPPED_S = 30
 COLOURS = {0: (250, 10, 20), 1: (10, 250, 20), 2: (20, 10, 250)}  # class -> RGB
 _BOUNDARY = "edgekit-test"

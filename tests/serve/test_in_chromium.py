@@ -12,6 +12,8 @@ import pytest
 from tests.chromium import Page, chromium_page
 from tests.serve.conftest import COLOURS, Server, picture, serving
 
+pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra serve)")
+
 # A camera that shows a moving pattern; the page may use it without asking.
 _CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 _PHONE = 390  # pixels

@@ -10,6 +10,7 @@ import pytest
 
 from tests.serve.conftest import Server
 
+pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra serve)")
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 hypothesis = pytest.importorskip("hypothesis")
 positive_data_acceptance = importlib.import_module(
