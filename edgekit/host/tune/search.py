@@ -18,10 +18,11 @@ from edgekit.host.tune.bench import Trials
 from edgekit.host.tune.result import Trial
 from edgekit.host.tune.score import Score
 
-_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", "samples:95", "mse", "entropy")
+_SAMPLES = "samples:95"
+_RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", _SAMPLES, "mse", "entropy")
 # For single tensors; a rule for all may be undone for one of them.
-_OWN_RANGES = ("percentile:99.9", "samples:95", "mse", "entropy", "percentile:99", "minmax")
-_INPUT_RANGES = ("samples:95", "percentile:99", "percentile:99.9")
+_OWN_RANGES = ("percentile:99.9", _SAMPLES, "mse", "entropy", "percentile:99", "minmax")
+_INPUT_RANGES = (_SAMPLES, "percentile:99", "percentile:99.9")
 _MOST_TENSORS = 6
 _NUM_SAMPLES = (300, 32, 1000)
 _REPLACEMENTS = ("mappable", "relu6")
@@ -50,6 +51,12 @@ class Space:
             yield Step("clip logits", lambda recipe: replace(recipe, clip_logits=True))
         for rule in _RANGES:
             yield Step(f"ranges {rule}", lambda recipe, r=rule: replace(recipe, ranges=r))  # type: ignore[misc] # bound now
+        if self.open_inputs:  # odd samples are odd in every tensor
+            odd = tuple((name, _SAMPLES) for name in self.open_inputs)
+            yield Step(
+                f"ranges and inputs {_SAMPLES}",
+                lambda recipe: _with_own(replace(recipe, ranges=_SAMPLES), odd),
+            )
         for rule in _INPUT_RANGES if self.open_inputs else ():
             own = tuple((name, rule) for name in self.open_inputs)
             yield Step(f"inputs {rule}", lambda recipe, t=own: _with_own(recipe, t))  # type: ignore[misc] # bound now
