@@ -37,7 +37,7 @@ def _folder(path: Path, names: list[str] | None = None, each: int = 4) -> Path:
 def _comparable(result: EvaluateResult) -> dict[str, Any]:
     """Return a result without its times."""
     document = result.to_dict()
-    for name in ("time_s", "latency_ms", "latency_samples"):
+    for name in ("time_s", "latency_ms", "latency_samples", "cpu_batch"):
         del document[name]
     return document
 

@@ -66,10 +66,9 @@ def tf() -> Any:  # noqa: ANN401
 
 def test_options_without_effect_on_trained_ranges_are_named() -> None:
     options = ConvertOptions(clip_logits=True, ranges="mse")
-    assert [each.split(" has no effect")[0] for each in trained_notes(2, options)][1:] == [
-        "--clip-logits",
-        "--ranges mse",
-    ]
+    _, clipping, ranges = trained_notes(2, options)
+    assert clipping.startswith("--clip-logits limits only the float answers")
+    assert ranges.startswith("--ranges mse has no effect")
     assert len(list(trained_notes(2, ConvertOptions()))) == 1
     (note,) = trained_notes(2, ConvertOptions(mode="float"))
     assert "--mode float does not use them" in note

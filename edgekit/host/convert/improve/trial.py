@@ -22,6 +22,7 @@ _LEAST_GAIN_DB = 0.2
 # Outputs that are good already: a smaller gain is of no use, and depends on the samples.
 _GOOD_DB, _LEAST_GAIN_OF_GOOD_DB = 30.0, 3.0
 _CLEAR_LOSS_DB = 0.5  # of one output, whatever the others gain
+_LEAST_HITS, _CLEAR_LOSS_OF_HITS = 20, 0.1  # scores above the decision; of their F1
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,18 @@ class Trial:
 
     snr_db: tuple[float | None, ...]  # None: no difference; -inf: a difference without a signal
     scores: tuple[float, ...]  # everything above 40 dB, as good as float, counts as 40 dB
+    # F1 of the scores above the decision, of each output that has enough of them; else None
+    hits: tuple[float | None, ...] = ()
 
     def is_better_than(self, other: Trial) -> bool:
         """Whether the outputs are better on average, and none of them is clearly worse.
 
-        An output that is still good does not count as worse.
+        An output that is still good does not count as worse. Found objects count apart: a network
+        whose scores are mostly far below the decision can have a better ratio and find less.
         """
+        for own, before in zip(self.hits, other.hits, strict=False):
+            if own is not None and before is not None and own < before - _CLEAR_LOSS_OF_HITS:
+                return False
         mine, others = self.scores, other.scores
         gain = (sum(mine) - sum(others)) / len(others)
         least = _LEAST_GAIN_DB if min(others) < _GOOD_DB else _LEAST_GAIN_OF_GOOD_DB
@@ -52,7 +59,21 @@ class Trial:
 def try_model(reference: ModelFile, model: ModelFile, batches: Iterable[Batch]) -> Trial:
     """Compare ``model`` with the float network ``reference`` on ``batches`` of real values."""
     records = _records(reference, model, batches)
-    return Trial(tuple(_snr_db(each) for each in records), tuple(_score(each) for each in records))
+    return Trial(
+        tuple(_snr_db(each) for each in records),
+        tuple(_score(each) for each in records),
+        tuple(_hits(each) for each in records),
+    )
+
+
+def _hits(record: OutputRecord) -> float | None:
+    found = [each.hits for each in record.parts if each.hits is not None]
+    known = found or ([] if record.hits is None else [record.hits])
+    sparse = [each for each in known if each.is_sparse]
+    if sum(each.reference for each in sparse) < _LEAST_HITS:
+        return None
+    total = sum(each.reference + each.found + each.false for each in sparse)
+    return 2 * sum(each.found for each in sparse) / total
 
 
 def _snr_db(record: OutputRecord) -> float | None:

@@ -40,3 +40,10 @@ def test_an_output_that_becomes_clearly_worse_is_not_outweighed_by_others() -> N
     assert not Trial((), (28.0, 29.0)).is_better_than(Trial((), (8.0, 33.0)))
     assert Trial((), (28.0, 31.0)).is_better_than(Trial((), (8.0, 33.0)))  # still good
     assert Trial((), (-3.8, -4.9)).is_better_than(Trial((), (-6.4, -4.6)))
+
+
+def test_a_better_ratio_does_not_outweigh_objects_that_are_lost() -> None:
+    few, many = Trial((), (9.0,), (0.3,)), Trial((), (5.0,), (0.6,))
+    assert not few.is_better_than(many)
+    assert Trial((), (9.0,), (0.55,)).is_better_than(many)
+    assert Trial((), (9.0,), (None,)).is_better_than(many)
