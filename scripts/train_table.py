@@ -20,17 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekit import evaluate, files, train
 from edgekit.data import Dataset
-from edgekit.errors import EdgeKitError
-from edgekit.formats.model_file import ModelFile
+from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
-from edgekit.host.convert.improve.limits import limit_values
-from edgekit.host.convert.improve.trial import wide_outputs
-from edgekit.host.tune.network import float_network
+from edgekit.host.tune.network import Network, float_network
 from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import divide, open_data
 from edgekit.host.tune.score import score_of
@@ -39,7 +34,6 @@ from scripts.tune_table import BARE, recovered, score_text, share_text, wanted_p
 
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the table
 _RECOVERED = 0.9
-_SOME = 32  # samples that show which scores are wide
 _CONVERSIONS: dict[str, dict[str, Any]] = {"plain": BARE, "edgekit": {}}
 # Networks of the table that are trained once more with other activations.
 _REPLACED = {"silu": "swish=relu6", "mobilenet-v3": "hard_swish=relu6"}
@@ -115,13 +109,8 @@ def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, A
                 preprocess=how,
                 **changes,
             )
-        reference = network.reference
-        if subject.is_public:
-            reference = limited_float(reference, parts.search)
-        scores = {
-            name: asdict(score_of(evaluate(model, parts.report, against=reference)))
-            for name, model in models.items()
-        }
+        score = _objects if subject.is_public else _score
+        scores = {name: score(model, parts.report, network) for name, model in models.items()}
     except EdgeKitError as error:
         return {"what": subject.what, "error": error.what}
     outcome = result.convert.outcome
@@ -135,12 +124,28 @@ def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, A
     }
 
 
-def limited_float(network: ModelFile, samples: Dataset) -> ModelFile:
-    """Return the float network with limits on scores far beyond -16 to 16."""
-    shape = network.model.main.tensors[network.model.main.inputs[0]].shape
-    some = itertools.islice(samples, _SOME)
-    wide = wide_outputs(network, ([np.reshape(each.inputs[0], shape)] for each in some))
-    return ModelFile.of(limit_values(network.model, wide)) if wide else network
+def _score(model: Path, samples: Dataset, network: Network) -> dict[str, Any]:
+    return asdict(score_of(evaluate(model, samples, against=network.reference)))
+
+
+def _objects(model: Path, samples: Dataset, network: Network) -> dict[str, Any]:
+    """Return how many of the float network's objects a detector finds, as the fields of a score."""
+    other = evaluate(model, samples, against=network.reference).against
+    found = None if other is None or other.quality is None else other.quality.decoded
+    if found is None:
+        raise UnsupportedModelError("the objects cannot be read from the outputs")
+    return {
+        "measure": "objects",
+        "value": found.share,
+        "reference": None,
+        "drop": 100 * (1 - found.share),
+        "snr_db": 0.0,
+        "text": f"{found.found} of {found.reference}, {found.false} false",
+    }
+
+
+def _text(fields: dict[str, Any]) -> str:
+    return f"{fields['value']:.1%}: {fields['text']}" if "text" in fields else score_text(fields)
 
 
 def _recovered(result: dict[str, Any]) -> float | None:
@@ -159,7 +164,7 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
             result["what"],
             scores["trained"]["measure"],
             "-" if reference is None else f"{reference:.1%}",
-            *(score_text(scores[each]) for each in ("plain", "edgekit", "trained")),
+            *(_text(scores[each]) for each in ("plain", "edgekit", "trained")),
             share_text(share),
             f"{result['best']} of {result['epochs']}",
             " of ".join(map(str, result["mapped"])),
