@@ -52,9 +52,10 @@ def test_a_device_that_hangs_when_it_is_opened_after_the_trial_is_an_error(
         Runner(models.compiled, "usb", timeout_s=_SECONDS)
     assert refused.value.code == "device.hung"
     assert "within 0.5 s: opening it was abandoned" in refused.value.what
-    trial, used = _processes(log)
-    assert os.getpid() not in (trial, used)
-    assert not _is_running(used)
+    used = _processes(log)  # on a busy machine the trial is made again
+    assert len(used) >= 2
+    assert os.getpid() not in used
+    assert not any(map(_is_running, used))
 
 
 def test_after_an_inference_that_hangs_the_device_can_be_opened_again(
