@@ -44,7 +44,7 @@ class DescribedRunner(Runner):
         self._described = _Described(description, invoke)
         super().__init__(model, options=options)
 
-    def _open_backend(self, like: Backend | None) -> Backend:
+    def _open_backend(self, like: Backend | None = None) -> Backend:
         del like
         return self._described
 

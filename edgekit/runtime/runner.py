@@ -123,7 +123,7 @@ class Runner:
         self._open()
 
     def _open(self, like: Backend | None = None) -> None:
-        self._backend: Backend = self._open_backend(like)
+        self._backend: Backend = self._open_or_fall_back(like)
         self._inputs = self._backend.inputs
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
@@ -362,15 +362,21 @@ class Runner:
             f"{record.device}, {record.runtime}, {record.kernels} kernels{note}"
         )
 
-    def _open_backend(self, like: Backend | None) -> Backend:
-        """Open the requested backend, or the CPU with the plain model where that is allowed."""
+    def _open_backend(self, like: Backend | None = None) -> Backend:
+        """Open the requested backend; of a list of segments, one that runs them all."""
         if len(self._files) > 1:
             from edgekit.runtime.pipeline import PipelineBackend  # noqa: PLC0415 - seldom used
 
             return PipelineBackend(self._files, self._options)
+        return open_backend(self._file, self._options, note=self._note, like=like)
+
+    def _open_or_fall_back(self, like: Backend | None) -> Backend:
+        """Open the requested backend, or the CPU with the plain model where that is allowed."""
         try:
-            return open_backend(self._file, self._options, note=self._note, like=like)
+            return self._open_backend(like)
         except (DeviceError, UnsupportedModelError) as error:
+            if len(self._files) > 1:
+                raise
             if isinstance(error, UnsupportedModelError):
                 error.where = error.where or self.source
             from edgekit.runtime.fallback import plain_or_raise  # noqa: PLC0415 - seldom used
@@ -380,7 +386,7 @@ class Runner:
             self._files = [self._file]
             self._note = f"the plain model, instead of {self._options.device}: {error.what}"
             self._options = replace(self._options, device=CPU)
-            return open_backend(self._file, self._options, note=self._note)
+            return self._open_backend()
 
     def _repeat(
         self, lost: DeviceLostError, raw: tuple[NDArray[Any], ...]
@@ -399,9 +405,7 @@ class Runner:
         for pause_s in _PAUSES_S:
             time.sleep(pause_s)
             try:
-                if len(self._files) > 1:
-                    return self._open_backend(None)
-                return open_backend(self._file, self._options, note=self._note)
+                return self._open_backend()
             except DeviceError as error:
                 why = f"{error.what}: {error.why}"
         self._closed = True
