@@ -79,7 +79,6 @@ class Connection:
                 fix="give local:N for N processes on this computer, or tcp://HOST:8786",
             )
         self._names: dict[str, str] = {}  # whoami() -> name
-        self._addresses: dict[str, str] = {}  # name -> address
         self.client: Any = None
         try:
             self.client = self._connect()
@@ -121,10 +120,6 @@ class Connection:
             self.greet()
         return self._names.get(identity, identity)
 
-    def address_of(self, name: str) -> str:
-        """Return the address of the worker ``name``; empty if it is gone."""
-        return self._addresses.get(name, "")
-
     def greet(self) -> None:
         """Learn the name of each worker's process, and check that all have this edgekit.
 
@@ -156,7 +151,6 @@ class Connection:
                     fix=f"install edgekit {__version__} there and start the worker again",
                 )
             self._names[identity] = name
-            self._addresses[name] = address
 
     def reconnect(self) -> None:
         """Connect again after the scheduler was lost; wait for it for some minutes.

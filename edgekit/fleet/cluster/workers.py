@@ -84,9 +84,9 @@ class Workers:
             )
 
     def exclude(self, name: str) -> bool:
-        """Send no more work to the worker ``name``; return whether others are left."""
+        """Send no more work to the worker ``name``; return whether others have the device."""
         self._bad.add(name)
-        return any(each.name not in self._bad for each in self.connection.workers())
+        return bool(self.eligible())
 
     def named(self, failure: Failure) -> EdgeKitError:
         """Return the error of a failure, with the name of the worker."""

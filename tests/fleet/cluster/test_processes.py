@@ -127,6 +127,8 @@ def test_workers_with_an_edge_tpu_are_used_if_one_is_needed(
         rack.start_worker("chip", "--resources", "EDGETPU=1", **{LIBRARY_VARIABLE: str(build())})
         pool.connection.client.wait_for_workers(2, timeout=60)
         result = evaluate(models.compiled, tmp_path / "d.npz", device=":0", pool=pool)
+        has_others = pool.exclude("chip")
+    assert not has_others  # the plain worker cannot take over
     (did,) = result.workers
     assert (did.worker, did.device, did.num_samples) == ("chip", ":0", 90)
     assert (result.kernels, result.versions["libedgetpu"]) == ("edgetpu", "runtime 14")
