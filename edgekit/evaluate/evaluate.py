@@ -197,7 +197,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
     with contextlib.ExitStack() as stack:
         team = None
         if pool is not None:
-            from edgekit.evaluate.shard import Team  # noqa: PLC0415 - for a cluster only
+            from edgekit.evaluate.team import Team  # noqa: PLC0415 - for a cluster only
 
             team = Team(pool, model, against, how)
             data = team.seen_there(data)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import DataError
 from edgekit.evaluate.evaluate import evaluate
-from edgekit.evaluate.shard import Job, Models, Shard, ShardAnswer, ShardRunner
+from edgekit.evaluate.shard import Job, Models, Shard, ShardAnswer
+from edgekit.evaluate.shard_runner import ShardRunner
 from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.runtime import Environment, RunnerOptions
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import ExternalToolError, UsageError
-from edgekit.evaluate.shard import whoami
+from edgekit.evaluate.shard_runner import whoami
 from edgekit.extras import require
 from edgekit.version import __version__
 

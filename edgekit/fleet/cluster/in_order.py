@@ -21,9 +21,9 @@ from edgekit.evaluate.shard import (
     Models,
     Shard,
     ShardAnswer,
-    answer_there,
     poisoned,
 )
+from edgekit.evaluate.shard_runner import answer_there
 from edgekit.fleet.cluster.connection import killed_worker
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from edgekit.evaluate.shard import (
     Models,
     Shard,
     ShardAnswer,
-    describe_there,
-    invoke_there,
 )
+from edgekit.evaluate.shard_runner import describe_there, invoke_there
 from edgekit.fleet.cluster.connection import Connection, killed_worker
 from edgekit.fleet.cluster.in_order import ShardsInOrder
 from edgekit.fleet.cluster.workers import Workers
