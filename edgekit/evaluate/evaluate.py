@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
-from edgekit.data import (
-    Dataset,
-)
+from edgekit.data import Dataset
 from edgekit.data.dataset import identity_of, remarks_of
 from edgekit.data.labels import label_file_warnings
 from edgekit.errors import DataError, UnsupportedModelError, UsageError
@@ -32,12 +30,7 @@ from edgekit.evaluate.work import Outcome, run_all
 from edgekit.files import read_bytes, sha256_hex
 from edgekit.progress import Progress
 from edgekit.runtime import RunnerOptions, judge_drift, latency_stats
-from edgekit.tasks import (
-    CLASSIFICATION,
-    MULTILABEL,
-    NONE,
-    REGRESSION,
-)
+from edgekit.tasks import CLASSIFICATION, MULTILABEL, NONE, REGRESSION
 
 if TYPE_CHECKING:
     from edgekit.data import Preprocess
@@ -161,13 +154,9 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         EdgeKitError: As for `Runner`.
     """
     start = time.monotonic()
-    _check_options(num_samples, num_workers, journal, resume=resume, keep_state=keep_state)
-    if keep_state and pool is not None:
-        raise UsageError(
-            "--keep-state with --cluster",
-            why="the samples of a stream depend on each other, so one worker must run all",
-            fix="leave out one of the two",
-        )
+    _check_options(num_samples, num_workers, journal, resume=resume)
+    if keep_state:
+        _check_stream(resume=resume, is_shared=pool is not None)
     how = RunnerOptions.given(
         options,
         device=device,
@@ -234,18 +223,27 @@ def _check_options(
     journal: PathLike | None,
     *,
     resume: bool,
-    keep_state: bool,
 ) -> None:
     for option, number in (("--num-samples", num_samples), ("--num-workers", num_workers)):
         if number is not None and number < 1:
             raise UsageError(f"{option} is {number}", fix="give a number above zero")
     if resume and journal is None:
         raise UsageError("--resume without --journal", fix="name the journal to continue")
-    if resume and keep_state:
+
+
+def _check_stream(*, resume: bool, is_shared: bool) -> None:
+    """Refuse what samples that are a stream (``keep_state``) do not allow."""
+    if resume:
         raise UsageError(
             "--resume with --keep-state",
             why="the journal contains answers, not the model's state",
             fix="start again without --resume, with another --journal",
+        )
+    if is_shared:
+        raise UsageError(
+            "--keep-state with --cluster",
+            why="the samples of a stream depend on each other, so one worker must run all",
+            fix="leave out one of the two",
         )
 
 
@@ -339,6 +337,7 @@ def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None)
         against=None
         if len(engines) < 2
         else replace(_comparison(engines[1], verdict, outcome), quality=quality),
+        # On the CPU only the first inferences are timed, before others run in parallel.
         latency_ms=latency_stats(engine.times_s) if engine.times_s else _NO_LATENCY,
         latency_samples=len(engine.times_s),
         environment=environment,
@@ -352,7 +351,6 @@ def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None)
         asked=set_options(_DEFAULTS, **settings.__dict__),
         class_names=tuple(evaluation.names),
         preprocess_reason=evaluation.pixels.reason,
-        # On the CPU only the first inferences are timed, before others run in parallel.
     )
 
 
