@@ -21,7 +21,7 @@ from edgekit.evaluate.batch import with_batch
 from edgekit.formats.tflite import write_model
 from edgekit.quant import quantize
 from edgekit.runtime import Runner, RunnerOptions
-from edgekit.runtime.latency import percentiles
+from edgekit.runtime.latency import median
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +104,7 @@ class Engine:
             return
         wanted = largest_batch
         if not exactly:
-            typical_s = float(percentiles(self.times_s, (50,))[0])
+            typical_s = median(self.times_s)
             is_useful = left is None or left * _SAVED_S > _COPY_S + _COPY_INFERENCES * typical_s
             if typical_s >= _SLOW_S or not is_useful:
                 wanted = 1

@@ -16,7 +16,7 @@ from edgekit.evaluate.result import WorkerRecord
 from edgekit.evaluate.shard import Face, Job, Models, Shard, ShardAnswer, samples_of
 from edgekit.evaluate.work import Adder, Outcome, watch_again
 from edgekit.formats.model_file import read_model_file
-from edgekit.runtime.latency import percentiles
+from edgekit.runtime.latency import median
 
 if TYPE_CHECKING:
     from edgekit.data import Dataset, Preprocess
@@ -150,7 +150,7 @@ class _Did:
     def record(self, name: str) -> WorkerRecord:
         """Return it as a part of the result."""
         times_s = self._times_s
-        p50_ms = float(percentiles(times_s, (50,))[0]) * 1e3 if times_s else None
+        p50_ms = median(times_s) * 1e3 if times_s else None
         return WorkerRecord(
             name, self._device, self._samples, self._shards, self._busy_s, p50_ms=p50_ms
         )

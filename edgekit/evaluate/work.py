@@ -22,7 +22,7 @@ from edgekit.data import Chunk, Dataset, Unreadable, iter_chunks
 from edgekit.errors import DataError
 from edgekit.evaluate.finite import bad_rows
 from edgekit.progress import Progress
-from edgekit.runtime.latency import percentiles
+from edgekit.runtime.latency import median
 
 if TYPE_CHECKING:
     from typing_extensions import Protocol
@@ -228,7 +228,7 @@ class Answers:
         has_time = time.monotonic() - self._begin < _TIMED_S
         if not times_s or (len(times_s) < _TIMED_SAMPLES and has_time):
             return False
-        inference_s = sum(percentiles(each.times_s, (50,)).item() for each in self._engines)
+        inference_s = sum(median(each.times_s) for each in self._engines)
         wanted = min(_LARGEST_CHUNK, _MOST_CHUNKS_IN_ONE * self.size, int(_CHUNK_S / inference_s))
         self.size = max(self.size, wanted)
         total = self._plan.total

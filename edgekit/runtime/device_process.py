@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import statistics
 import threading
 import time
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from edgekit.errors import DeviceError, DeviceLostError
 from edgekit.log import warning
 from edgekit.process import Conversation, python_child, python_environment
 from edgekit.runtime.hung import hung
+from edgekit.runtime.latency import median
 from edgekit.wire import Message, Wire, as_array
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class _DeviceProcess:
             start = time.perf_counter()
             self.ask("answering", "ping", timeout_s=timeout_s, number=0)
             times_s.append(time.perf_counter() - start)
-        return statistics.median(times_s) * 1e3
+        return median(times_s) * 1e3
 
     def kill(self) -> None:
         """End the process: this one exits."""

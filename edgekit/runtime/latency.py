@@ -21,6 +21,11 @@ def percentiles(values: Sequence[float], percents: Sequence[float]) -> NDArray[n
     return np.asarray(np.interp(places, np.arange(len(ordered)), ordered))
 
 
+def median(values: Sequence[float]) -> float:
+    """Return the median of ``values``."""
+    return float(percentiles(values, (50,))[0])
+
+
 def latency_stats(times_s: Sequence[float]) -> dict[str, float]:
     """Min, mean, p50, p90, p95, p99 and standard deviation, in milliseconds.
 

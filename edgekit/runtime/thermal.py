@@ -16,7 +16,7 @@ from typing import NamedTuple, Sequence
 from edgekit.files import integer_in
 from edgekit.result import Result
 from edgekit.runtime.devices import CPU
-from edgekit.runtime.latency import percentiles
+from edgekit.runtime.latency import median
 
 SYSFS = Path("/sys")
 _PERIOD_S = 0.5
@@ -92,9 +92,7 @@ def judge_drift(thermal: Thermal | None, times_s: Sequence[float]) -> Thermal | 
     if thermal is None or thermal.throttled is not None or len(times_s) < _FEWEST_TIMES:
         return thermal
     quarter = len(times_s) // 4
-    first, last = (
-        float(percentiles(part, (50,))[0]) for part in (times_s[:quarter], times_s[-quarter:])
-    )
+    first, last = median(times_s[:quarter]), median(times_s[-quarter:])
     note = f"throttled is judged by the times: the last quarter took {last / first:.2f} times the"
     note = "; ".join(part for part in (thermal.note, f"{note} first") if part)
     return replace(thermal, throttled=last > _DRIFT * first, note=note)
