@@ -107,8 +107,7 @@ def fit(
         file = make(value)
         found = estimate(file, device=device)
         graph = file.model.main
-        report = check_model(file)
-        unmapped = report.num_operators - report.num_mapped
+        unmapped = _num_unmapped(file)
         is_fast = max_ms is None or found.latency_ms.mid <= max_ms
         is_mapped = most_unmapped is None or unmapped <= most_unmapped
         tried[value] = Variant(
@@ -156,9 +155,12 @@ def _maker(source: str, knob: str) -> tuple[Callable[[float], ModelFile], int | 
         raise UnsupportedModelError(
             "the model is already compiled", where=source, fix="give the file it was compiled from"
         )
+    return lambda value: ModelFile.of(resized(file.model, int(value), source)), _num_unmapped(file)
+
+
+def _num_unmapped(file: ModelFile) -> int:
     report = check_model(file)
-    most_unmapped = report.num_operators - report.num_mapped
-    return lambda value: ModelFile.of(resized(file.model, int(value), source)), most_unmapped
+    return report.num_operators - report.num_mapped
 
 
 def _converted(function: Callable[..., Any], source: str, knob: str, value: float) -> ModelFile:
