@@ -72,10 +72,12 @@ def read_if(
     """
     with _reading(path, what), open_input(path) as stream:
         head = stream.read(_HEAD_BYTES)
-        rest = read_stream(stream, most_bytes) if is_wanted(head) else b""
+        if not is_wanted(head):
+            return head, b""
+        rest = read_stream(stream, most_bytes)
     if rest is None:
         raise _too_large(path, what, most_bytes)
-    return head, head + rest if is_wanted(head) else b""
+    return head, head + rest
 
 
 @contextlib.contextmanager
