@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekit.building.plan import BuildGates
 from edgekit.building.words import quality_of
-from edgekit.evaluate.metrics import drop_points, drop_text
+from edgekit.evaluate.metrics import drop_points, drop_text, is_above
 
 _Document = Mapping[str, Any]
 
@@ -47,5 +47,5 @@ def _drops(most: float, comparison: _Document) -> Iterator[str]:
     if not drops:
         yield f"no accuracy was measured, --max-drop is {most:g}: it needs labelled data (--eval)"
     for name, drop in drops.items():
-        if drop > most + 1e-10:
+        if is_above(drop, most):
             yield f"{name} {drop_text(name, drop)} against float, --max-drop is {most:g}"

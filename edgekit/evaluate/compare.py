@@ -16,6 +16,7 @@ from edgekit.evaluate.metrics import (
     difference_ci95,
     drop_points,
     drop_text,
+    is_above,
     jackknife_half,
     metric_text,
 )
@@ -282,7 +283,7 @@ def _drops(
         yield f"--max-drop {max_drop:g}: the second result has no {name}"
     for each in metrics:
         drop = drop_points(each.name, each.difference, each.first)
-        if drop > max_drop + 1e-10:
+        if is_above(drop, max_drop):
             both = [metric_text(each.name, value) for value in (each.first, each.second)]
             yield (
                 f"--max-drop {max_drop:g}: {each.name} {drop_text(each.name, drop)}, "

@@ -15,6 +15,7 @@ Interval = Tuple[float, float]
 ERRORS = frozenset(("mae", "rmse"))  # lower is better; in the unit of the targets
 NO_SHARES = ERRORS | {"r2"}  # without a fixed range: not written in percent
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+_ROUNDING_POINTS = 1e-10  # a larger difference of two drops is no rounding error
 
 
 def metric_text(name: str, value: float) -> str:
@@ -42,6 +43,11 @@ def drop_points(name: str, difference: float, reference: float) -> float:
     if reference:
         return 100 * difference / reference
     return math.copysign(math.inf, difference) if difference else 0.0
+
+
+def is_above(drop: float, most: float) -> bool:
+    """Whether a drop from `drop_points` is above the limit, and not by a rounding error."""
+    return drop > most + _ROUNDING_POINTS
 
 
 def drop_text(name: str, drop: float) -> str:
