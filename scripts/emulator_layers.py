@@ -110,7 +110,8 @@ def count_layers(
     for fast, reference in zip(*ran, strict=True):
         layers.kinds[fast.opcode].add(fast, reference)
     share = 1 - outputs.equal / max(outputs.total, 1)
-    if share > layers.share and all("CONV_2D" in each.opcode for each in differing):
+    are_convolutions = differing and all("CONV_2D" in each.opcode for each in differing)
+    if are_convolutions and share > layers.share:
         layers.share = share
         layers.spread = (
             f"in {label} {sum(each.num_differing for each in differing)} values of all "
