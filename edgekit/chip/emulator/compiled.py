@@ -100,21 +100,31 @@ def requantize(
     are least, largest and zero point. ``where`` is (sets x rows, words): the words of a row follow
     each other from one, or each lies elsewhere; negative ones are not stored.
     """
-    sets, rows, width = total.shape[1], total.shape[2], total.shape[3]
-    row = np.empty(width, np.uint8)
-    low, high, zero_point = limits[0], limits[1], limits[2]
+    sets, rows = total.shape[1], total.shape[2]
+    row = np.empty(total.shape[3], np.uint8)
     for position in range(len(tiles)):
         target = words[tiles[position]]
         for group in range(sets):
-            constants, factors = bias[group], multiplier[group]
             for place in range(rows):
                 sums = total[position, group, place]
-                for k in range(width):
-                    real = np.float32(sums[k] + constants[k]) * factors[k]
-                    real = np.rint(min(max(real, low), high)) + zero_point
-                    real = min(max(real, np.float32(0)), np.float32(255))
-                    row[k] = np.uint8(np.int32(real))
+                _round(sums, bias[group], multiplier[group], limits, row)
                 _store(target, where[group * rows + place], row.view(np.uint32))
+
+
+@_compiled
+def _round(
+    sums: NDArray[Any],
+    bias: NDArray[Any],
+    multiplier: NDArray[np.float32],
+    limits: NDArray[np.float32],
+    row: NDArray[np.uint8],
+) -> None:
+    low, high, zero_point = limits[0], limits[1], limits[2]
+    for k in range(len(row)):
+        real = np.float32(sums[k] + bias[k]) * multiplier[k]
+        real = np.rint(min(max(real, low), high)) + zero_point
+        real = min(max(real, np.float32(0)), np.float32(255))
+        row[k] = np.uint8(np.int32(real))
 
 
 @_compiled
@@ -149,7 +159,6 @@ def depthwise(
     bias, multiplier = scales[0], scales[1]
     total = np.empty(width, np.float32)
     made = np.empty((rows, width), np.uint8)  # an op may write where it reads
-    low, high, zero_point = limits[0], limits[1], limits[2]
     for tile in tiles:
         source = memory[tile]
         for place in range(rows):
@@ -161,12 +170,7 @@ def depthwise(
                     sums, factors = total[at : at + run], weights[tap, at : at + run]
                     for k in range(run):
                         sums[k] += np.float32(taken[k]) * factors[k]
-            row = made[place]
-            for k in range(width):
-                real = np.float32(total[k] + bias[k]) * multiplier[k]
-                real = np.rint(min(max(real, low), high)) + zero_point
-                real = min(max(real, np.float32(0)), np.float32(255))
-                row[k] = np.uint8(np.int32(real))
+            _round(total, bias, multiplier, limits, made[place])
         for place in range(rows):
             _store(source.view(np.uint32), where[place], made[place].view(np.uint32))
 
