@@ -12,8 +12,7 @@ from typing import Sequence
 
 from edgekit.chip.codegen.emitter import OPCODES
 from edgekit.chip.codegen.nests import Fields
-from edgekit.chip.isa.decode import decode
-from edgekit.chip.isa.encode import encode_one
+from edgekit.chip.isa.encode import make_instruction
 from edgekit.chip.vocabulary import Evidence, Vocabulary
 from edgekit.chip.vocabulary.signature import Form, Pattern, form_of, full_text, pattern_of
 from edgekit.errors import UsageError
@@ -25,7 +24,7 @@ def is_seen(name: str, fields: Fields) -> bool:
     One whose numbers do not fit is not seen.
     """
     try:
-        (instruction,) = decode(encode_one(OPCODES[name], fields))
+        instruction = make_instruction(OPCODES[name], fields)
     except UsageError:
         return False
     return _is_known(form_of(instruction), pattern_of(instruction))

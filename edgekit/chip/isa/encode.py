@@ -41,6 +41,17 @@ def encode_one(opcode: int, fields: Mapping[str, int], rest: int = 0) -> bytes:
     return code.to_bytes(layout.num_words * WORD_BYTES, "little")
 
 
+def make_instruction(opcode: int, fields: Mapping[str, int]) -> Instruction:
+    """Return what `decode` reads from `encode_one`, at the beginning of a bitstream.
+
+    Raises:
+        UsageError: As for `encode_one`.
+    """
+    code = int.from_bytes(encode_one(opcode, fields), "little")
+    values = {**_ZEROS[opcode], **fields, "opcode": opcode}
+    return Instruction(0, LAYOUTS[opcode], values, 0, code)
+
+
 def _writer(field: Field) -> tuple[int, int, int, int]:
     """Its lowest value, the end of its values, its shift, and its mask before the shift."""
     end = 1 << (field.width - field.signed)
@@ -52,3 +63,4 @@ _WRITERS = {
     opcode: {field.name: _writer(field) for field in layout.fields}
     for opcode, layout in LAYOUTS.items()
 }
+_ZEROS = {opcode: dict.fromkeys(writers, 0) for opcode, writers in _WRITERS.items()}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.chip.isa import decode, disassemble, encode, encode_one
+from edgekit.chip.isa.encode import make_instruction
 from edgekit.chip.isa.table import LAYOUTS, WORD_BYTES, Layout
 from edgekit.errors import ModelFormatError, UsageError
 from edgekit.formats.darwinn import read_packages
@@ -119,6 +120,20 @@ def test_signed_fields_take_negative_values() -> None:
     (instruction,) = decode(encode_one(0x01, {"in_inc0": -5, "offset": -(1 << 31)}))
     assert instruction["in_inc0"] == -5
     assert instruction["offset"] == -(1 << 31)
+
+
+def test_a_made_instruction_is_the_decoded_one() -> None:
+    for opcode, layout in LAYOUTS.items():
+        signed = {each.name: -1 if each.signed else 1 for each in layout.fields[1::3]}
+        given = {name: value for name, value in signed.items() if name != "opcode"}
+        made = make_instruction(opcode, given)
+        (decoded,) = decode(encode_one(opcode, given))
+        assert (made, made.fields) == (decoded, decoded.fields)
+
+
+def test_an_instruction_whose_value_does_not_fit_is_not_made() -> None:
+    with pytest.raises(UsageError, match="channels"):
+        make_instruction(0x01, {"channels": 64})
 
 
 @pytest.mark.corpus
