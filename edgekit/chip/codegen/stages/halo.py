@@ -89,22 +89,6 @@ class _Way:
 _BOTH = _Way(), _Way(whole=True)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The transfers of an exchange in order, and the counters of each tile behind them."""
-
-    transfers: Sequence[_Transfer]
-    counters: Sequence[Sequence[int]]
-
-    def is_seen(self) -> bool:
-        """Whether Google's programs have all of them, but for their numbers."""
-        return all(
-            fields is None or is_seen(name, fields)
-            for name, by_tile in self.transfers
-            for fields in by_tile
-        )
-
-
 class _Exchange:
     """The exchange of one block for one consumer."""
 
@@ -119,38 +103,35 @@ class _Exchange:
         self.emitter, self.block, self.rows, self.columns = emitter, block, rows, columns
         self.words = block.position_bytes // WORD
         self.padding = padding
-        self.ways: Sequence[_Way] = _BOTH
-        self.pieces = 0
-        # Counters that each tile's vertical transfers advance; horizontal ones wait for them.
-        self.arrived: list[set[int]] = []
-        self.counters = emitter.counters
-        self.counts: list[list[int]] = []
 
     def emit(self) -> None:
         """Emit the transfers: with the longest pieces for which all of them are seen."""
-        emitter, usual = self.emitter, self._plan(_PIECE_WORDS, self.emitter.counters)
-        if any(counts[AVDATA] for counts in emitter.counters.by_tile):
-            states = [emitter.counters, Counters()]
-        else:
-            states = [emitter.counters]
-        plans = (
-            (counters, self._plan(size, counters))
-            for counters in states
-            for size in range(_PIECE_WORDS, _LEAST_PIECE_WORDS - 1, -1)
-            if (size == _PIECE_WORDS or size < self.words) and self._can_wait(size, counters)
-        )
-        seen = ((counters, plan) for counters, plan in plans if plan.is_seen())
-        counters, plan = next(seen, (emitter.counters, usual))
-        if counters is not emitter.counters:
+        emitter = self.emitter
+        plan = self._seen_plan() or _Plan(self, _PIECE_WORDS, emitter.counters)
+        if plan.resets:
             emitter.reset()  # all outputs are there: no transfer waits for the op
         for name, by_tile in plan.transfers:
             emitter.put_by_tile(name, by_tile)
-        for tile, counts in enumerate(plan.counters):
-            emitter.counters.by_tile[tile] = list(counts)
+        for tile, counts in enumerate(plan.counts):
+            emitter.counters.by_tile[tile] = counts
+
+    def _seen_plan(self) -> _Plan | None:
+        """The first plan whose transfers are all seen: better short pieces than a reset."""
+        counters = self.emitter.counters
+        states = [counters]
+        if any(counts[AVDATA] for counts in counters.by_tile):
+            states.append(Counters())
+        plans = (
+            _Plan(self, size, state, resets=state is not counters)
+            for state in states
+            for size in range(_PIECE_WORDS, _LEAST_PIECE_WORDS - 1, -1)
+            if (size == _PIECE_WORDS or size < self.words) and self._can_wait(size, state)
+        )
+        return next((plan for plan in plans if plan.is_seen()), None)
 
     def _can_wait(self, piece: int, counters: Counters) -> bool:
         """Whether a sender can wait for an output of the op for each piece: it signals as many."""
-        pieces = divide_up(self.words, piece)
+        pieces = _Way(piece).pieces(self.words)
         return all(
             not counters.by_tile[tile][AVDATA] or pieces <= counters.last_groups[tile]
             for tile in range(NUM_TILES)
@@ -163,40 +144,12 @@ class _Exchange:
     def writes(self) -> bool:
         """Whether any tile receives or fills anything."""
         found = (
-            self._amounts(tile, direction) for tile in range(NUM_TILES) for direction in ARRIVALS
+            self.amounts(tile, direction) for tile in range(NUM_TILES) for direction in ARRIVALS
         )
         return any(each and (each.received[0] or each.padding[0]) for each in found)
 
-    def _plan(self, piece: int, counters: Counters) -> _Plan:
-        self.counters = counters
-        self.ways = [_Way(piece), _Way(piece, whole=True)]
-        self.pieces = self.ways[0].pieces(self.words)
-        self.arrived = [set() for _ in range(NUM_TILES)]
-        self.counts = [list(each) for each in counters.by_tile]
-        transfers = [each for direction in ARRIVALS for each in self._move(direction)]
-        return _Plan(transfers, self.counts)
-
-    def _move(self, direction: str) -> tuple[_Transfer, _Transfer]:
-        """The transfers in one direction, and the fills that do not fit into them."""
-        vertical = direction in {"north", "south"}
-        by_tile: list[Fields | None] = [None] * NUM_TILES
-        fills: list[Fields | None] = [None] * NUM_TILES
-        received = [0] * NUM_TILES
-        for tile in range(NUM_TILES):
-            amounts = self._amounts(tile, direction)
-            if amounts is None:
-                continue
-            by_tile[tile], fills[tile] = self._instructions(tile, direction, amounts)
-            received[tile] = bool(amounts.received[0]) + bool(amounts.padding[0])
-        counter = ARRIVALS[direction]
-        for tile, number in enumerate(received):
-            self.counts[tile][counter] += self.pieces * number
-            if vertical and number:
-                self.arrived[tile].add(counter)
-        name = f"mesh.{direction}"
-        return (name, by_tile), (name, fills)
-
-    def _amounts(self, tile: int, direction: str) -> Moves | None:
+    def amounts(self, tile: int, direction: str) -> Moves | None:
+        """What a tile moves in a direction; None if nothing."""
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         to_previous = direction in {"north", "west"}
         if direction in {"north", "south"}:
@@ -216,7 +169,8 @@ class _Exchange:
             for each in self.columns
         )
 
-    def _place(self, tile: int, vertical: bool, first: int, number: int) -> tuple[int, Nest]:
+    def place(self, tile: int, vertical: bool, first: int, number: int) -> tuple[int, Nest]:
+        """The first byte of rows or columns on a tile, and the nest of their words."""
         block, rows, columns = self.block, self.rows[tile // 4], self.columns[tile % 4]
         row_words = block.row_bytes(tile) // WORD
         if vertical:
@@ -224,6 +178,54 @@ class _Exchange:
             return block.at(tile, first, columns.own), [(1, self.words), *nest]
         nest = [(self.words, number), (row_words, rows.num_window)]
         return block.at(tile, rows.window, first), [(1, self.words), *nest]
+
+
+class _Plan:
+    """The transfers of an exchange in order, and the counters of each tile behind them."""
+
+    def __init__(
+        self, exchange: _Exchange, piece: int, counters: Counters, *, resets: bool = False
+    ) -> None:
+        """Plan pieces of ``piece`` words; ``counters`` are those in front of them.
+
+        ``resets`` says whether a reset has to set the counters to these.
+        """
+        self.exchange, self.resets = exchange, resets
+        self.ways = _Way(piece), _Way(piece, whole=True)
+        self.pieces = self.ways[0].pieces(exchange.words)
+        self.last_groups = counters.last_groups
+        self.counts = [list(each) for each in counters.by_tile]
+        # Counters that each tile's vertical transfers advance; horizontal ones wait for them.
+        self.arrived: list[set[int]] = [set() for _ in range(NUM_TILES)]
+        self.transfers = [each for direction in ARRIVALS for each in self._move(direction)]
+
+    def is_seen(self) -> bool:
+        """Whether Google's programs have all of them, but for their numbers."""
+        return all(
+            fields is None or is_seen(name, fields)
+            for name, by_tile in self.transfers
+            for fields in by_tile
+        )
+
+    def _move(self, direction: str) -> tuple[_Transfer, _Transfer]:
+        """The transfers in one direction, and the fills that do not fit into them."""
+        vertical = direction in {"north", "south"}
+        by_tile: list[Fields | None] = [None] * NUM_TILES
+        fills: list[Fields | None] = [None] * NUM_TILES
+        received = [0] * NUM_TILES
+        for tile in range(NUM_TILES):
+            amounts = self.exchange.amounts(tile, direction)
+            if amounts is None:
+                continue
+            by_tile[tile], fills[tile] = self._instructions(tile, direction, amounts)
+            received[tile] = bool(amounts.received[0]) + bool(amounts.padding[0])
+        counter = ARRIVALS[direction]
+        for tile, number in enumerate(received):
+            self.counts[tile][counter] += self.pieces * number
+            if vertical and number:
+                self.arrived[tile].add(counter)
+        name = f"mesh.{direction}"
+        return (name, by_tile), (name, fills)
 
     def _instructions(
         self, tile: int, direction: str, amounts: Moves
@@ -246,18 +248,18 @@ class _Exchange:
         fill: Fields | None = None
         if amounts.sent[0]:
             number, first = amounts.sent
-            address, nest = self._place(tile, vertical, first, number)
-            half, levels = way.half("o_", address, nest, self.words)
+            address, nest = self.exchange.place(tile, vertical, first, number)
+            half, levels = way.half("o_", address, nest, self.exchange.words)
             fields.update(half)
             fields.update(self._waits(tile, direction, number, levels))
         if amounts.received[0]:
             number, first = amounts.received
-            address, nest = self._place(tile, vertical, first, number)
-            fields.update(way.half("i_", address, nest, self.words)[0])
+            address, nest = self.exchange.place(tile, vertical, first, number)
+            fields.update(way.half("i_", address, nest, self.exchange.words)[0])
         if amounts.padding[0]:
             number, first = amounts.padding
-            address, nest = self._place(tile, vertical, first, number)
-            filled = way.fill(address, nest, self.words, self.padding)
+            address, nest = self.exchange.place(tile, vertical, first, number)
+            filled = way.fill(address, nest, self.exchange.words, self.exchange.padding)
             if amounts.received[0]:
                 fill = filled
             else:
@@ -269,9 +271,9 @@ class _Exchange:
 
         Each piece waits for one more than the piece before it.
         """
-        vertical = direction in {"north", "south"}
-        counts, last_groups = self.counts[tile], self.counters.last_groups[tile]
-        span = self.rows[tile // 4] if vertical else self.columns[tile % 4]
+        exchange, vertical = self.exchange, direction in {"north", "south"}
+        counts, last_groups = self.counts[tile], self.last_groups[tile]
+        span = exchange.rows[tile // 4] if vertical else exchange.columns[tile % 4]
         records: list[tuple[int, int]] = []
         if number > span.num_own:
             arrival = ARRIVALS[direction]
