@@ -93,7 +93,7 @@ def _choose_order(stages: Sequence[ConvolutionStage]) -> None:
 
 def _set_order(stages: Sequence[ConvolutionStage], order: Order) -> None:
     for stage in stages:
-        stage.set_order(**order._asdict())
+        stage.set_order(order)
 
 
 def _place_all(programs: Sequence[Convolutions], limit: int) -> list[Parameters] | None:

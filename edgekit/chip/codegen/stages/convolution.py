@@ -99,9 +99,8 @@ class ConvolutionStage(Stage):
         self.is_flat = False
         num_channels = node.weights.shape[0]
         self.num_channels = round_up(num_channels, WORD)
-        self.has_bias = node.has_bias
         self.positions = max(self._positions(tile) for tile in self.tiles)
-        self.group_channels = self.most_channels = (
+        self.most_channels = (  # of a group
             _DEPTHWISE_CHANNELS if node.depthwise else min(GROUP_CHANNELS, self.num_channels)
         )
         self.words_of_position = self.source.position_bytes // WORD
@@ -150,17 +149,14 @@ class ConvolutionStage(Stage):
     def _choose_order(self) -> None:
         """Google's choice, as far as it shows in its programs."""
         if self.node.depthwise:
-            self.set_order(position_outer=True, chunk=self.k)
+            self.set_order(Order(True, self.k, self.node.has_bias))
             return
         k, words = self.k, self.channel_words
         self.by_window_row = self.taps > _MANY_TAPS and self.node.window.columns.size > 1
         if self.by_window_row:
             chunk = self.node.window.columns.size
-        elif self.taps > 1:
-            chunk = self.taps
         else:
-            divisors = [d for d in range(1, min(15, words // 2) + 1) if words % d == 0]
-            chunk = max(divisors, default=1)
+            chunk = max(_chunks(self.taps, words), default=1)
         if words == 1:  # a dense layer on a large map goes row by row of the window
             outer = not (self.by_window_row and k > _MOST_ROWS)
         elif k <= 30:
@@ -169,33 +165,19 @@ class ConvolutionStage(Stage):
             chunked = 8 * chunk + 8 if uses_fifo(chunk) else 4 * chunk + 4
             outer = 8 * k + 8 < 4 * self.positions + chunked
         outer = outer or (chunk == 1 and k > 1)
-        self.set_order(position_outer=outer, chunk=k if outer else chunk)
+        self.set_order(Order(outer, k if outer else chunk, self.node.has_bias))
 
-    def set_order(
-        self,
-        *,
-        position_outer: bool,
-        chunk: int,
-        has_bias: bool | None = None,
-        is_flat: bool = False,
-        group_channels: int = 0,
-    ) -> None:
-        """Fix the order of the loops, see `Order`; biases are added where some are not 0."""
-        self.position_outer, self.chunk, self.is_flat = position_outer, chunk, is_flat
-        self.group_channels = group_channels or self.most_channels
-        self.has_bias = self.node.has_bias if has_bias is None else has_bias
-        self.num_chunks = self.k // chunk
-        self.fifo = uses_fifo(chunk)
+    def set_order(self, order: Order) -> None:
+        """Fix the order of the loops; slices of a layer agree on it: they share its parameters."""
+        self.order = order
+        self.position_outer, self.chunk, self.has_bias, self.is_flat, channels = order
+        self.group_channels = channels or self.most_channels
+        self.num_chunks = self.k // self.chunk
+        self.fifo = uses_fifo(self.chunk)
         rows = self.groups * (self.header_rows + self.k)
         self.parameter_rows = (
             divide_up(rows * _DEPTHWISE_ROW_BYTES, ROW_BYTES) if self.node.depthwise else rows
         )
-
-    @property
-    def order(self) -> Order:
-        """What slices of a layer have to agree on, because they share its parameters."""
-        channels = self.group_channels if self.group_channels < self.most_channels else 0
-        return Order(self.position_outer, self.chunk, self.has_bias, self.is_flat, channels)
 
     def other_orders(self) -> list[Order]:
         """The orders that compute the same; one without biases may also add zeros.
@@ -247,10 +229,10 @@ class ConvolutionStage(Stage):
 
     def _instructions(self, consumer: int) -> list[tuple[str, Callable[[Emitter, int], Fields]]]:
         """What each tile executes, and from what its fields follow."""
-        made = (("w2n", self._load_header), ("op", self._op))
         return [
             (f"ring.recv{consumer}", self._receive),
-            *((name, partial(_of_consumer, fields_of, consumer)) for name, fields_of in made),
+            ("w2n", partial(self._load_header, consumer=consumer)),
+            ("op", partial(self._op, consumer=consumer)),
         ]
 
     def place(self, *, shared: bool) -> int:
@@ -349,7 +331,7 @@ class ConvolutionStage(Stage):
         )
         return fields
 
-    def _load_header(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
+    def _load_header(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
         """Multipliers and biases of each group, on their way to the op."""
         node, counters = self.node, emitter.counters
         single = self.fifo or self.chunk == 1
@@ -383,7 +365,7 @@ class ConvolutionStage(Stage):
             ),
         }
 
-    def _op(self, emitter: Emitter, consumer: int, tile: int) -> Fields:
+    def _op(self, emitter: Emitter, tile: int, consumer: int) -> Fields:
         node, source, output = self.node, self.source, self.output
         rows, columns = self.rows[tile // 4], self.columns[tile % 4]
         window = node.window
@@ -638,12 +620,6 @@ def _chunks(taps: int, words: int) -> list[int]:
     if taps > 1:
         return [taps]
     return [d for d in range(min(15, words // 2), 1, -1) if words % d == 0]
-
-
-def _of_consumer(
-    fields_of: Callable[[Emitter, int, int], Fields], consumer: int, emitter: Emitter, tile: int
-) -> Fields:
-    return fields_of(emitter, consumer, tile)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class SpreadStage(ConvolutionStage):
     def __init__(self, node: Convolution, at: Placement) -> None:
         super().__init__(node, at)
         self.spread = True
-        self.set_order(position_outer=True, chunk=self.k)
+        self.set_order(Order(True, self.k, node.has_bias))
         self.turns = divide_up(self.groups, NUM_TILES)  # groups of a tile
         self.num_tiles = divide_up(self.groups, self.turns)
         self.tile_columns = min(TILES_PER_ROW, self.num_tiles)
