@@ -15,13 +15,12 @@ from edgekit.chip.arithmetic.requantize import Requantization
 from edgekit.chip.emulator.kernels import runs_of
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.steps.base import Layout
-from edgekit.chip.emulator.steps.products import Prepared, sum_products
+from edgekit.chip.emulator.steps.products import Prepared, positions_of_run, sum_products
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORD = 4  # bytes, and channels
-_ROW = 1024  # values that are computed at a time, at most
 
 
 class Fused:
@@ -51,7 +50,7 @@ class FusedProduct(Fused):
             targets = targets.transpose(1, 0, 2).reshape(1, targets.shape[1], -1)
             bias, multiplier = bias.reshape(1, -1), multiplier.reshape(1, -1)
         sets, positions, words = targets.shape
-        times = _times(positions, bias.shape[1]) if sets == 1 else 1
+        times = positions_of_run(positions, bias.shape[1]) if sets == 1 else 1
         self.bias = np.tile(bias, times)
         self.multiplier = np.tile(multiplier, times).astype(np.float32)
         self.where = _rows(targets.reshape(-1, times * words))
@@ -105,7 +104,7 @@ class FusedDepthwise(Fused):
         bias = prepared.bias.reshape(-1)
         multiplier = np.broadcast_to(prepared.multiplier, prepared.bias.shape).reshape(-1)
         if len(bias) == _WORD:  # the same weights for all positions
-            times = _times(sources.shape[1], _WORD)
+            times = positions_of_run(sources.shape[1], _WORD)
             weights, bias = np.tile(weights, times), np.tile(bias, times)
             multiplier = np.tile(multiplier, times)
         width = weights.shape[1]
@@ -186,11 +185,6 @@ def _diagonals(
     if (blocks * (1 - np.eye(_WORD))).any() or (starts - starts[:, :1] != np.arange(_WORD)).any():
         return None
     return np.ascontiguousarray(blocks.diagonal(axis1=1, axis2=2))
-
-
-def _times(positions: int, width: int) -> int:
-    """How many positions are computed together: many values, and no position is left over."""
-    return max(k for k in range(1, max(_ROW // width, 1) + 1) if positions % k == 0)
 
 
 def _rows(words: NDArray[np.int64]) -> NDArray[np.int64]:

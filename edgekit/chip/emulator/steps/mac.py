@@ -16,14 +16,13 @@ from edgekit.chip.emulator.nest import Nest
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.steps.base import Layout, OpStep, Weights
 from edgekit.chip.emulator.steps.fused import Fused, fused
-from edgekit.chip.emulator.steps.products import Prepared, sum_products
+from edgekit.chip.emulator.steps.products import Prepared, positions_of_run, sum_products
 from edgekit.chip.isa.access import WORDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ROW_CHANNELS, _ROW_LANES = 64, 4
-_RUN = 1024  # values that numpy computes at a time, about
 _MAX_SPLITS = 4  # at most; float32 products are then summed in float64
 
 
@@ -224,12 +223,11 @@ class MacStep(OpStep):
     ) -> tuple[tuple[NDArray[Any]], NDArray[np.float64], NDArray[np.float32] | np.float32]:
         """Return rows of weights, biases and multipliers for several positions at once.
 
-        numpy is slow where the innermost axis is short, so that as many positions as divide theirs
-        form one run with the channels of all sets.
+        They form one run with the channels of all sets, see `positions_of_run`.
         """
         taps, sets, _ = weights.shape
-        positions, width = self.shape.sizes[1], sets * _ROW_LANES
-        times = max(each for each in range(1, max(_RUN // width, 1) + 1) if positions % each == 0)
+        width = sets * _ROW_LANES
+        times = positions_of_run(self.shape.sizes[1], width)
         runs = np.tile(weights.reshape(taps, width), times)
         if isinstance(multiplier, np.ndarray):
             multiplier = np.tile(multiplier.reshape(-1), times)
@@ -276,9 +274,8 @@ class SumsStep(MacStep):
         first_row: int,
     ) -> None:
         super().__init__(nest, tiles, layout, weights, layout.gather)
-        order = layout.emissions.reshape(-1)
         starts = first_row + nest.num_emissions * np.arange(len(tiles))
-        self.out_rows = starts[:, None] + order
+        self.out_rows = starts[:, None] + self.emission_order
 
     def run(self, state: State) -> None:
         """Gather the activations, sum the products, and store int32 sums."""

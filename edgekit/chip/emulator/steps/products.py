@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_RUN = 1024  # values that are computed at a time, about
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -22,6 +24,14 @@ class Prepared:
     # (weight sets, channels), all added constants; float32 if that holds all sums with them
     bias: NDArray[Any]
     multiplier: NDArray[np.float32] | np.float32
+
+
+def positions_of_run(positions: int, width: int) -> int:
+    """How many positions of ``width`` values are computed together; it divides ``positions``.
+
+    Loops over few values are slow, in numpy and in compiled code.
+    """
+    return max(k for k in range(1, max(_RUN // width, 1) + 1) if positions % k == 0)
 
 
 def sum_products(values: NDArray[Any], prepared: Prepared) -> NDArray[Any]:
