@@ -27,7 +27,7 @@ _ODD = 100  # times: not the cycles of the same work
 class _Row:
     name: str
     counted: int  # of the busiest tile
-    of_all_tiles: int
+    mean: float
     written: int
 
     @property
@@ -51,7 +51,7 @@ def _row(program: CorpusProgram) -> _Row | None:
     if not executable.estimated_cycles:
         return None
     cycles = arithmetic_cycles(executable)
-    return _Row(program.label, max(cycles), sum(cycles), executable.estimated_cycles)
+    return _Row(program.label, max(cycles), sum(cycles) / len(cycles), executable.estimated_cycles)
 
 
 def _page(rows: Sequence[_Row], total: int) -> str:
@@ -59,8 +59,7 @@ def _page(rows: Sequence[_Row], total: int) -> str:
     near = sum(abs(ratio - 1) <= 0.2 for ratio in like)
     odd = [row for row in rows if row.ratio >= _ODD]
     lines = [
-        f"| {row.name} | {row.counted:,} | {row.of_all_tiles / 16:,.0f} | {row.written:,} | "
-        f"{row.ratio:.2f} |"
+        f"| {row.name} | {row.counted:,} | {row.mean:,.0f} | {row.written:,} | {row.ratio:.2f} |"
         for row in sorted(rows, key=lambda row: row.ratio)
     ]
     exceptions = "".join(

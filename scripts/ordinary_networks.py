@@ -62,10 +62,9 @@ class Layers:
         """The maximum of 2 x 2 positions."""
         _, height, width, channels = self.graph.shape(x)
         made = self.graph.like(x, (1, height // 2, width // 2, channels))
-        sizes = {f"{name}_{k}": 2 for name, axes in (("stride", "hw"),) for k in axes}
-        sizes.update(filter_height=2, filter_width=2)
-        options = {"padding": "VALID", "fused_activation_function": "NONE", **sizes}
-        return self.graph.add("MAX_POOL_2D", (x,), made, "Pool2DOptions", **options)
+        options = {"padding": "VALID", "fused_activation_function": "NONE"}
+        sizes = {"stride_h": 2, "stride_w": 2, "filter_height": 2, "filter_width": 2}
+        return self.graph.add("MAX_POOL_2D", (x,), made, "Pool2DOptions", **options, **sizes)
 
     def sum(self, x: int, y: int) -> int:
         """A residual connection."""

@@ -266,7 +266,7 @@ class PoolStage(Stage):
             window.rows.stride * step_y,
             step_y * self.num_rows,
         ]
-        fields = {f"loop{k}": count - 1 for k, count in enumerate(counts)}
+        fields = loops(*counts)
         fields.update(output_stage(replace(node.stage, multiplier=self._multiplier(area))))
         first = (area.row - rows.output) * steps[3] + (area.column - columns.output) * steps[2]
         fields.update(
