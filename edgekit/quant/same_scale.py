@@ -18,8 +18,8 @@ from typing import Mapping, Sequence
 # axes and indices.
 SAME_SCALE: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("CONCATENATION", "MAXIMUM", "MINIMUM", "PACK"), None),
-    **dict.fromkeys(("SPLIT",), (1,)),
-    **dict.fromkeys(("PADV2",), (0, 2)),
+    "SPLIT": (1,),
+    "PADV2": (0, 2),
     **dict.fromkeys(
         (
             "AVERAGE_POOL_2D",
