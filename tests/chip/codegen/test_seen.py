@@ -22,6 +22,7 @@ from edgekit.chip.isa.decode import Instruction, decode_package
 from edgekit.chip.vocabulary import Vocabulary, audit
 from edgekit.formats.darwinn import Package
 from edgekit.formats.tflite import Model
+from scripts.fault_kinds import with_executable
 from scripts.ordinary_networks import Layers, inverted_residuals, plain, residual, separable
 from scripts.random_operators import random_feeds
 
@@ -103,10 +104,7 @@ def test_a_wait_that_never_ends_is_found_only_by_strict_mode() -> None:
     inference = replace(
         package.inference, instruction_bitstreams=(replace(bitstream, bitstream=changed),)
     )
-    executables = tuple(
-        inference if each is package.inference else each for each in package.executables
-    )
-    wrong = replace(package, executables=executables)
+    wrong = with_executable(package, inference)
     EdgeTpu(wrong)
     with pytest.raises(SyncError, match=r"until counter 0 is \d+, it ends at") as caught:
         EdgeTpu(wrong, strict_sync=True)
