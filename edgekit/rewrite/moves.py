@@ -100,12 +100,10 @@ def _moved(edit: Edit, op: Operator, positions: Positions | None) -> Positions |
     if x.is_dynamic or y.is_dynamic or not 0 < max(x.num_elements, y.num_elements) <= _MOST_VALUES:
         return None
     others_known = all(edit.data(i) is not None for i in op.inputs[1:] if i >= 0)
-    condition = _CONDITIONS.get(op.opcode)
-    if condition is not None and condition(edit, op) is None:
-        return None
     if not others_known or edit.data(_data(op)) is not None or not same_quantization(x, y):
         return None
-    if op.opcode == "TRANSPOSE" and not _is_permutation(edit, op):
+    condition = _CONDITIONS.get(op.opcode)
+    if condition is not None and not condition(edit, op):
         return None
     if positions is None:
         return np.zeros(0, np.int64)
@@ -182,8 +180,9 @@ _MOVES: Mapping[str, _Move] = {
     "TILE": _tile,
     "TRANSPOSE": _transpose,
 }
-# What must not be None for an operator to be one that moves values.
-_CONDITIONS: Mapping[str, Callable[[Edit, Operator], Any]] = {
-    "GATHER": gathered,
-    "RESIZE_NEAREST_NEIGHBOR": _resize_factors,
+# When an operator with these names moves values only; the others always do.
+_CONDITIONS: Mapping[str, Callable[[Edit, Operator], bool]] = {
+    "GATHER": lambda edit, op: gathered(edit, op) is not None,
+    "RESIZE_NEAREST_NEIGHBOR": lambda edit, op: _resize_factors(edit, op) is not None,
+    "TRANSPOSE": _is_permutation,
 }
