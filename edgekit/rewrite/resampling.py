@@ -7,7 +7,6 @@ shuffles as RESHAPE, TRANSPOSE, RESHAPE of five or six axes.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import Iterator, Sequence
 
@@ -108,14 +107,13 @@ def _made(
 def _tiled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
     """The image several times along its axes; else channels several times, in any order."""
     factor = flat.size // start.size
-    for down, across in itertools.product(_divisors(factor), repeat=2):
-        deep = factor // (down * across)
-        if down * across * deep == factor:
+    for down in _divisors(factor):
+        for across in _divisors(factor // down):
+            deep = factor // (down * across)
             tiled = np.tile(start, (1, down, across, deep))
             if np.array_equal(tiled.ravel(), flat):
                 build.join_copies((down, across, deep))
                 return build.done()
-    build.restart()
     return _selected(build, start.shape, flat)
 
 
@@ -136,10 +134,8 @@ def _selected(build: _Builder, image: tuple[int, ...], flat: Positions) -> list[
 
 def _upsampled(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
     factor = flat.size // start.size
-    for down in range(1, factor + 1):
+    for down in _divisors(factor):
         across = factor // down
-        if down * across != factor:
-            continue
         repeated = start.repeat(down, axis=1).repeat(across, axis=2)
         if np.array_equal(repeated.ravel(), flat):
             build.repeat(down, across)
