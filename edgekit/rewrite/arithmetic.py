@@ -22,16 +22,16 @@ def multiply(model: Model) -> Model | None:
 
 def _product(edit: Edit, op: Operator) -> list[Operator]:
     rule = _RULES.get(op.opcode)
-    is_real = rule is not None and edit.tensors[op.outputs[0]].dtype == "FLOAT32"
-    return rule(edit, op) if rule is not None and is_real else []
+    if rule is None or edit.tensors[op.outputs[0]].dtype != "FLOAT32":
+        return []
+    return rule(edit, op)
 
 
 def _squared_difference(edit: Edit, op: Operator) -> list[Operator]:
     out = edit.tensors[op.outputs[0]]
     difference = edit.activation(out, f"{out.name}/difference")
-    options = {"fused_activation_function": "NONE", "pot_scale_int16": True}
     return [
-        edit.operator("SUB", op.inputs, (difference,), options, "SubOptions"),
+        pieces.subtract(edit, op.inputs[0], op.inputs[1], difference),
         pieces.mul(edit, difference, difference, op.outputs[0]),
     ]
 

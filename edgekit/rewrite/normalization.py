@@ -269,14 +269,12 @@ def _built(edit: Edit, found: _Found) -> list[Operator]:
         bias[depth:] = -np.sqrt(depth * found.epsilon / max(extra, 1))
         kernel = edit.constant(f"{name}/mean_weights", weights)
         shift = edit.constant(f"{name}/mean_bias", bias)
-        options = {"fused_activation_function": "NONE", "pot_scale_int16": True}
         operators += [
             pieces.convolve(edit, source, kernel, shift, mean),
-            edit.operator("SUB", (padded, mean), (z,), options, "SubOptions"),
+            pieces.subtract(edit, padded, mean, z),
         ]
     unit = edit.activation(x, f"{name}/unit", shape=wide)
-    none = {"fused_activation_function": "NONE"}
-    operators.append(edit.operator("L2_NORMALIZATION", (z,), (unit,), none, "L2NormOptions"))
+    operators.append(pieces.l2_normalize(edit, z, unit))
     if extra:
         kept = edit.activation(x, f"{name}/kept", shape=image)
         operators.append(pieces.slice_from(edit, unit, (0, 0, 0, 0), kept))
@@ -292,18 +290,6 @@ def _scaled(edit: Edit, found: _Found, unit: int, out: int) -> Operator:
     """Multiply by factors and add shifts, as a depthwise 1x1 convolution."""
     name, depth = edit.tensors[found.y].name, len(found.factor)
     factors = (found.factor * np.sqrt(depth)).astype(np.float32).reshape(1, 1, 1, depth)
-    inputs = (
-        unit,
-        edit.constant(f"{name}/factors", factors),
-        edit.constant(f"{name}/shifts", found.shift.astype(np.float32)),
-    )
-    options = {
-        "padding": "VALID",
-        "stride_w": 1,
-        "stride_h": 1,
-        "depth_multiplier": 1,
-        "dilation_w_factor": 1,
-        "dilation_h_factor": 1,
-        "fused_activation_function": "NONE",
-    }
-    return edit.operator("DEPTHWISE_CONV_2D", inputs, (out,), options, "DepthwiseConv2DOptions")
+    kernel = edit.constant(f"{name}/factors", factors)
+    bias = edit.constant(f"{name}/shifts", found.shift.astype(np.float32))
+    return pieces.convolve_depthwise(edit, unit, kernel, bias, out)

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NO_ACTIVATION = {"fused_activation_function": "NONE"}
+_SUM = {**_NO_ACTIVATION, "pot_scale_int16": True}
+_AT_EACH_PIXEL = {
+    "padding": "VALID",
+    "stride_w": 1,
+    "stride_h": 1,
+    "dilation_w_factor": 1,
+    "dilation_h_factor": 1,
+}
 # A product with a rescaling factor of 1 or more needs MUL version 3. With a factor this much
 # below 1, every 8-bit code stays the same and version 2 is enough.
 _JUST_BELOW_ONE = 1 - 2.0**-16
@@ -48,8 +56,12 @@ def constant(edit: Edit, like: Tensor, name: str, values: NDArray[np.float64] | 
 
 def add(edit: Edit, left: int, right: int, out: int) -> Operator:
     """ADD of two tensors, saturating to the range of ``out``."""
-    options = {**_NO_ACTIVATION, "pot_scale_int16": True}
-    return edit.operator("ADD", (left, right), (out,), options, "AddOptions")
+    return edit.operator("ADD", (left, right), (out,), _SUM, "AddOptions")
+
+
+def subtract(edit: Edit, left: int, right: int, out: int) -> Operator:
+    """SUB of two tensors, saturating to the range of ``out``."""
+    return edit.operator("SUB", (left, right), (out,), _SUM, "SubOptions")
 
 
 def mul(edit: Edit, left: int, right: int, out: int, fused: str = "NONE") -> Operator:
@@ -140,15 +152,20 @@ def convolve(
     edit: Edit, source: int, kernel: int, bias: int, out: int, fused: str = "NONE"
 ) -> Operator:
     """CONV_2D without padding, stride and dilation."""
-    options = {
-        "padding": "VALID",
-        "stride_w": 1,
-        "stride_h": 1,
-        "dilation_w_factor": 1,
-        "dilation_h_factor": 1,
-        "fused_activation_function": fused,
-    }
+    options = {**_AT_EACH_PIXEL, "fused_activation_function": fused}
     return edit.operator("CONV_2D", (source, kernel, bias), (out,), options, "Conv2DOptions")
+
+
+def convolve_depthwise(edit: Edit, source: int, kernel: int, bias: int, out: int) -> Operator:
+    """DEPTHWISE_CONV_2D without padding, stride and dilation, with one output per channel."""
+    options = {**_AT_EACH_PIXEL, **_NO_ACTIVATION, "depth_multiplier": 1}
+    inputs = (source, kernel, bias)
+    return edit.operator("DEPTHWISE_CONV_2D", inputs, (out,), options, "DepthwiseConv2DOptions")
+
+
+def l2_normalize(edit: Edit, source: int, out: int) -> Operator:
+    """L2_NORMALIZATION over the last axis."""
+    return edit.operator("L2_NORMALIZATION", (source,), (out,), _NO_ACTIVATION, "L2NormOptions")
 
 
 def spread(edit: Edit, source: int, out: int, down: int) -> list[Operator]:
