@@ -23,11 +23,9 @@ _ALONG_LAST = ("L2_NORMALIZATION", "LOG_SOFTMAX", "SOFTMAX")
 def reorder(model: Model) -> Model | None:
     """Return ``model`` with such TRANSPOSEs around operators that work along the last axis."""
     edit = Edit(model)
-    found = False
-    for op in list(edit.operators):
-        if op.opcode in _ALONG_LAST:
-            found = _reordered(edit, op) or found
-    return edit.build() if found else None
+    along_last = [op for op in edit.operators if op.opcode in _ALONG_LAST]
+    reordered = [_reordered(edit, op) for op in along_last]
+    return edit.build() if any(reordered) else None
 
 
 def _reordered(edit: Edit, op: Operator) -> bool:
