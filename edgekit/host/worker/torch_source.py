@@ -17,12 +17,10 @@ from edgekit.host.worker.torch_archive import refuse_code as refuse_code_in
 
 __all__ = ["TorchSource", "import_packages", "open_source", "refuse_code"]
 _HALF = ("float16", "bfloat16")
-
-
-# For `torch.export.load` a pickle that PyTorch's safe reader refuses is no reason to stop: it reads
-# it again without the reader's limits. This variable of PyTorch's makes the refusal final.
-_UNSAFE = "Weights only load failed"  # in its message
+# If PyTorch's safe reader refuses a pickle, `torch.export.load` reads it again without that reader.
+# This variable of PyTorch makes the refusal final.
 _SAFE_PICKLES = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_UNSAFE = "Weights only load failed"  # in the refusal's message
 
 
 def refuse_code(path: str) -> None:
@@ -198,31 +196,25 @@ def _to_float32(module: Any) -> bool:  # noqa: ANN401
     """Replace half precision by float32 in a graph module; return whether there was any."""
     import torch  # noqa: PLC0415
 
-    halves = (torch.float16, torch.bfloat16)
     tensors = [*module.parameters(), *module.buffers()]
-    found = any(each.dtype in halves for each in tensors)
+    found = any(_is_half(each.dtype) for each in tensors)
 
     def widened(value: Any) -> Any:  # noqa: ANN401
         nonlocal found
-        found = found or value in halves
-        return torch.float32 if value in halves else value
+        if not isinstance(value, torch.dtype) or not _is_half(value):
+            return value
+        found = True
+        return torch.float32
 
     for node in module.graph.nodes:
         if node.op == "placeholder" and _is_half(getattr(node.meta.get("val"), "dtype", None)):
             found = True
-        node.args = torch.fx.node.map_aggregate(node.args, _only_types(widened))
-        node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _only_types(widened))
+        node.args = torch.fx.node.map_aggregate(node.args, widened)
+        node.kwargs = torch.fx.node.map_aggregate(node.kwargs, widened)
     if found:
         module.float()
         module.recompile()
     return found
-
-
-def _only_types(function: Any) -> Any:  # noqa: ANN401
-    """Return ``function``, which is applied to types of numbers only."""
-    import torch  # noqa: PLC0415
-
-    return lambda value: function(value) if isinstance(value, torch.dtype) else value
 
 
 def _operations(graph: Any) -> list[tuple[str, str, str, list[str]]]:  # noqa: ANN401
