@@ -154,9 +154,7 @@ class Training:
             state.epochs.append(Epoch(number, loss, reached, time.monotonic() - start))
             if state.best.number == number:
                 state.best_arrays = state.now
-            state.optimizer = {
-                str(place): np.asarray(each) for place, each in enumerate(self._optimizer.variables)
-            }
+            state.optimizer = self._optimizer_arrays()
             checkpoint.write(state)
             on_epoch(state.epochs[-1], state.best)
 
@@ -247,16 +245,18 @@ class Training:
         return self._tf.clip_by_value(value, -LOGIT_LIMIT, LOGIT_LIMIT)
 
     def _restore(self, state: State, checkpoint: Checkpoint) -> None:
-        current = {str(i): np.asarray(each) for i, each in enumerate(self._optimizer.variables)}
-        own = self.student.arrays()
-        pairs = ((state.now, own), (state.best_arrays, own), (state.optimizer or current, current))
-        if not all(map(_is_like, *zip(*pairs, strict=True))):
+        own, current = self.student.arrays(), self._optimizer_arrays()
+        stored = state.optimizer or current  # none is stored before the first epoch
+        pairs = ((state.now, own), (state.best_arrays, own), (stored, current))
+        if not all(_is_like(given, wanted) for given, wanted in pairs):
             raise checkpoint.refused("the checkpoint cannot be read: its arrays are of others")
         for name, values in state.now.items():
             self.student.variables[name].assign(values)
         for place, variable in enumerate(self._optimizer.variables):
-            if str(place) in state.optimizer:
-                variable.assign(state.optimizer[str(place)])
+            variable.assign(stored[str(place)])
+
+    def _optimizer_arrays(self) -> Arrays:
+        return {str(i): np.asarray(each) for i, each in enumerate(self._optimizer.variables)}
 
 
 def _is_like(given: Arrays, own: Arrays) -> bool:

@@ -160,9 +160,15 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         samples = job.read(num_samples, progress)
         chosen = _loss_for(loss, samples, job.teacher)
         settings = TrainSettings(epochs, train_batch, learning_rate, chosen, patience)
-        key = {**job.key(), "samples": samples.sha256(), "settings": settings.key()}
-        key.update(replaced=replace_activations, reading=reading.key(), num_eval=num_eval)
-        key.update(clip_logits=clip_logits)
+        key = {
+            **job.key(),
+            "samples": samples.sha256(),
+            "settings": settings.key(),
+            "reading": reading.key(),
+            "replaced": replace_activations,
+            "num_eval": num_eval,
+            "clip_logits": clip_logits,
+        }
         checkpoint = Checkpoint(checkpoint_path, key)
         state = checkpoint.read() if resume and checkpoint_path.exists() else State()
         training = job.training(samples, settings)
