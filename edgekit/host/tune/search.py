@@ -52,14 +52,12 @@ class Space:
         for rule in _RANGES:
             yield Step(f"ranges {rule}", lambda recipe, r=rule: replace(recipe, ranges=r))  # type: ignore[misc] # bound now
         if self.open_inputs:  # odd samples are odd in every tensor
-            odd = tuple((name, _SAMPLES) for name in self.open_inputs)
             yield Step(
                 f"ranges and inputs {_SAMPLES}",
-                lambda recipe: _with_own(replace(recipe, ranges=_SAMPLES), odd),
+                lambda recipe: self._with_inputs(replace(recipe, ranges=_SAMPLES), _SAMPLES),
             )
-        for rule in _INPUT_RANGES if self.open_inputs else ():
-            own = tuple((name, rule) for name in self.open_inputs)
-            yield Step(f"inputs {rule}", lambda recipe, t=own: _with_own(recipe, t))  # type: ignore[misc] # bound now
+            for rule in _INPUT_RANGES:
+                yield Step(f"inputs {rule}", lambda recipe, r=rule: self._with_inputs(recipe, r))  # type: ignore[misc] # bound now
         for count in self._counts():
             yield Step(f"{count} samples", lambda recipe, n=count: replace(recipe, num_samples=n))  # type: ignore[misc] # bound now
         for text, names in (("all improvements", IMPROVEMENTS), ("no folding", _WITHOUT_FOLD)):
@@ -68,6 +66,9 @@ class Space:
         yield Step("corrected biases", lambda recipe: replace(recipe, correct_biases=True))
         if self.num_available is None or self.num_available >= 2 * Recipe().num_samples:
             yield Step("other samples", lambda recipe: replace(recipe, sample_set=1))
+
+    def _with_inputs(self, recipe: Recipe, rule: str) -> Recipe:
+        return _with_own(recipe, tuple((name, rule) for name in self.open_inputs))
 
     def _counts(self) -> list[int]:
         """Return the numbers of calibration samples to try."""

@@ -28,7 +28,7 @@ _LARGEST = 0.25  # steps below the last code
 _DAMPING = 0.01  # of the mean square of the inputs: keeps the inverse finite
 # Ends of a range, relative to the largest weight, and how much less error a narrower range must
 # leave: weights without outliers keep their largest one.
-_ENDS = tuple(2.0 ** (-each / 2) for each in range(21))
+_ENDS = tuple(2.0 ** (-each / 2) for each in range(1, 21))
 _LESS_ERROR = 0.5
 
 Batches = Iterable[Sequence[NDArray[Any]]]
@@ -113,7 +113,7 @@ def _narrower(layer: Layer, rows: Values, moments: Moments) -> Values:
         squares = np.repeat(squares, len(rows) // len(squares), axis=0)
     widest = _steps(layer, rows)
     best, least = widest, _error(layer, rows, widest, squares) * _LESS_ERROR
-    for end in _ENDS[1:]:
+    for end in _ENDS:
         steps = widest * end
         error = _error(layer, rows, steps, squares)
         is_better = error < least
