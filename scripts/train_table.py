@@ -25,12 +25,18 @@ from edgekit.data import Dataset
 from edgekit.errors import EdgeKitError, UnsupportedModelError
 from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
-from edgekit.host.tune.network import Network, float_network
-from edgekit.host.tune.options import SourceOptions
-from edgekit.host.tune.parts import divide, open_data
+from edgekit.host.tune.network import Network
 from edgekit.host.tune.score import score_of
 from scripts.tune_networks import Subject, trained
-from scripts.tune_table import BARE, recovered, score_text, share_text, wanted_public
+from scripts.tune_table import (
+    BARE,
+    opened,
+    place_of,
+    recovered,
+    score_text,
+    share_text,
+    wanted_public,
+)
 
 _PAGE = Path(__file__).with_suffix(".txt")  # the page around the table
 _RECOVERED = 0.9
@@ -75,17 +81,9 @@ def main() -> None:
 
 
 def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, Any]:
-    place = work / subject.name.replace(" ", "-").replace(",", "")
-    place.mkdir(exist_ok=True)
-    how = subject.preprocess
-    options = SourceOptions(preprocess=how)
+    place, how = place_of(subject, work), subject.preprocess
     try:
-        network = float_network(subject.source, options, place)
-        calibration, evaluation = (
-            open_data(data, network.reference, how, split)
-            for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
-        )
-        parts = divide(evaluation, calibration)
+        network, _, parts = opened(subject, place)
         result = train(
             network.path,
             data=subject.data,

@@ -34,7 +34,7 @@ from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.tune.network import Network, float_network
 from edgekit.host.tune.options import SourceOptions
-from edgekit.host.tune.parts import divide, open_data
+from edgekit.host.tune.parts import Parts, divide, open_data
 from edgekit.host.tune.result import TuneResult
 from edgekit.host.tune.score import SNR_DB, Score, score_of
 from scripts.tune_networks import Subject, public, trained
@@ -99,7 +99,7 @@ def wanted_public(
 
 
 def _measured(subject: Subject, work: Path) -> dict[str, Any]:
-    place = _place(subject, work)
+    place = place_of(subject, work)
     try:
         result = tune(
             subject.source,
@@ -126,7 +126,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
 
 def _bare(subject: Subject, place: Path, measure: str) -> Score:
     """Return the score of TensorFlow's own quantizer, unchanged, on the report part."""
-    network, _, part = _opened(subject, place)
+    network, _, parts = opened(subject, place)
     made = place / "bare.tflite"
     convert(
         network.path,
@@ -135,15 +135,15 @@ def _bare(subject: Subject, place: Path, measure: str) -> Score:
         preprocess=subject.preprocess,
         **BARE,
     )
-    return score_of(evaluate(made, part, against=network.reference), measure)
+    return score_of(evaluate(made, parts.report, against=network.reference), measure)
 
 
 def _ai_edge(
     subject: Subject, result: dict[str, Any], work: Path, python: Path
 ) -> dict[str, Any] | str:
     """Return the score of ai-edge-quantizer's defaults on the report part, or why there is none."""
-    place = _place(subject, work)
-    network, calibration, part = _opened(subject, place)
+    place = place_of(subject, work)
+    network, calibration, parts = opened(subject, place)
     source, samples, made = (
         place / f"ai-edge{each}" for each in (".tflite", ".npz", "-int8.tflite")
     )
@@ -163,22 +163,23 @@ def _ai_edge(
         return done.stderr.strip().splitlines()[-1][:100]
     measure = result["tune"]["reported"][-1]["score"]["measure"]
     try:
-        return asdict(score_of(evaluate(made, part, against=network.reference), measure))
+        return asdict(score_of(evaluate(made, parts.report, against=network.reference), measure))
     except EdgeKitError as error:
         return error.what
 
 
-def _opened(subject: Subject, place: Path) -> tuple[Network, Dataset, Dataset]:
-    """Return the float network, the calibration samples, and the report part of the others."""
+def opened(subject: Subject, place: Path) -> tuple[Network, Dataset, Parts]:
+    """Return the float network, the calibration samples, and the two parts of the others."""
     network = float_network(subject.source, SourceOptions(preprocess=subject.preprocess), place)
     calibration, evaluation = (
         open_data(data, network.reference, subject.preprocess, split)
         for data, split in ((subject.data, "train"), (subject.evaluation, "test"))
     )
-    return network, calibration, divide(evaluation, calibration).report
+    return network, calibration, divide(evaluation, calibration)
 
 
-def _place(subject: Subject, work: Path) -> Path:
+def place_of(subject: Subject, work: Path) -> Path:
+    """Return the folder of a network in the work folder, which is made if it is missing."""
     place = work / subject.name.replace(" ", "-").replace(",", "")
     place.mkdir(exist_ok=True)
     return place
