@@ -14,6 +14,7 @@ made again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,12 +201,18 @@ def page(found: Mapping[str, Sequence[dict[str, Any]]], old: str) -> str:
         old: The existing page.
     """
     text = _TEXT.read_text(encoding="utf-8")
-    kept = [_COLUMNS + each.split("\n## ")[0].rstrip() for each in old.split(_COLUMNS)[1:]]
+    kept = [_COLUMNS + _table(each) for each in old.split(_COLUMNS)[1:]]
     for place, (name, networks) in enumerate(found.items()):
         rows = [_COLUMNS, "|---" * (_COLUMNS.count("|") - 1) + "|", *map(_row, networks)]
         table = "\n".join([*rows, "", *summary(networks)]) if networks else kept[place]
         text = text.replace(f"{{{name}}}", table)
     return text
+
+
+def _table(text: str) -> str:
+    """Return the rows and counts at the beginning of a text."""
+    lines = itertools.takewhile(lambda line: line[:2] in ("", "| ", "|-", "- "), text.split("\n"))
+    return "\n".join(lines).rstrip()
 
 
 def _row(each: dict[str, Any]) -> str:
