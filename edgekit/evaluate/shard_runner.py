@@ -34,11 +34,10 @@ class ShardRunner:
     def __init__(self, models: Models, index: int = 0) -> None:
         """Load the models; ``index`` counts the runners of a process, each with an own device."""
         self.token, self.index = models.token, index
-        self._stack = contextlib.ExitStack()
         how = replace(models.options, device=_device(models.options.device, index))
-        self._engines = open_engines(
-            self._stack, models.model, models.against, how, keep_state=False
-        )
+        with contextlib.ExitStack() as stack:
+            self._engines = open_engines(stack, models.model, models.against, how, keep_state=False)
+            self._stack = stack.pop_all()  # until `close`; an error above closes the first model
         self._job: Job | None = None
 
     def describe(self) -> tuple[Description, ...]:
