@@ -86,31 +86,28 @@ class _Boards:
 
     def describe(self, models: Models) -> Sequence[Description]:
         """Load the plain model here, and describe it as the first board runs it."""
-        self._here = ShardRunner(replace(models, options=RunnerOptions()))
-        return self._as_on(self._parts[0], self._here)
+        return self._as_on(self._parts[0], models)
 
     def invoke(
         self, models: Models, index: int, raw: tuple[NDArray[Any], ...]
     ) -> tuple[NDArray[Any], ...]:
         """Run the plain model here: some outputs are recognized by an inference."""
-        here = self._here or ShardRunner(models)
-        return here.invoke(index, raw)
+        return self._runner(models).invoke(index, raw)
 
     def answers(self, models: Models, job: Job, shards: Iterable[Shard]) -> Iterator[ShardAnswer]:
         """Yield the answer of each board, in the order of the samples."""
-        del models, job, shards
+        del job, shards
         start = 0
         for part in self._parts:
             entries = part.entries
             shard = Shard(start, start + sum(each["count"] for each in entries))
             start = shard.stop
-            about = () if self._here is None else self._as_on(part, self._here)
             yield ShardAnswer(
                 shard,
                 entries,
                 busy_s=float(part.evaluate["time_s"]),
                 batches=[int(part.evaluate["cpu_batch"])],
-                descriptions=about,
+                descriptions=self._as_on(part, models),
                 worker=part.board,
             )
 
@@ -119,6 +116,12 @@ class _Boards:
         if self._here is not None:
             self._here.close()
 
-    @staticmethod
-    def _as_on(part: Part, here: ShardRunner) -> Sequence[Description]:
-        return [replace(each, environment=part.environment) for each in here.describe()]
+    def _runner(self, models: Models) -> ShardRunner:
+        """Return the models, loaded here when they are first used."""
+        if self._here is None:
+            self._here = ShardRunner(replace(models, options=RunnerOptions()))
+        return self._here
+
+    def _as_on(self, part: Part, models: Models) -> Sequence[Description]:
+        found = self._runner(models).describe()
+        return [replace(each, environment=part.environment) for each in found]
