@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +56,16 @@ class Wire:
                 return None
             arrays.append(np.frombuffer(raw, dtype).reshape(shape))
         return Message(head["kind"], head["fields"], arrays)
+
+
+def wire_to_parent() -> Wire:
+    """Return a child's pipes to its parent; from now on, what is printed goes to standard error.
+
+    Libraries and interpreters print, and on standard output that would mix with the messages.
+    """
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return Wire(sys.stdin.buffer, channel)
 
 
 def as_array(content: bytes) -> NDArray[np.uint8]:

@@ -16,12 +16,10 @@ If the process is killed or crashes, the last step is the one that did it.
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence, Tuple
 
-from edgekit.runtime.delegate import OpenRequest, open_interpreter
+from edgekit.runtime.delegate import REFUSALS, OpenRequest, open_interpreter
 from edgekit.runtime.interpreters import load_library
 from edgekit.runtime.probe_child import (
     LOADED,
@@ -32,7 +30,7 @@ from edgekit.runtime.probe_child import (
     library_path,
     version_of,
 )
-from edgekit.wire import Wire
+from edgekit.wire import Wire, wire_to_parent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,16 +38,10 @@ if TYPE_CHECKING:
     Invoke = Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
     Opened = Tuple[Invoke, Callable[[], None]]
 
-# What libraries and interpreters raise; another exception is a bug and ends the process.
-_REFUSALS = (OSError, ValueError, RuntimeError, AttributeError, ImportError)
-
 
 def main() -> None:
     """Run one rung."""
-    # Libraries print; their output must not mix with the messages.
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    wire = Wire(sys.stdin.buffer, channel)
+    wire = wire_to_parent()
     request = wire.receive()
     if request is None:
         return
@@ -64,7 +56,7 @@ def main() -> None:
             wire.send("output", *outputs, time_ms=(time.perf_counter() - start) * 1e3)
         wire.send("step", stage=RAN)
         close()
-    except _REFUSALS as error:
+    except REFUSALS as error:
         wire.send("failed", error=" ".join(str(error).split()))
         return
     wire.send("done")

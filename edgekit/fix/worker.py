@@ -9,14 +9,12 @@ contains one raw array for each output of each sample and the field ``kernels``;
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import EdgeKitError, MissingExtraError
 from edgekit.runtime import Runner
 from edgekit.runtime.trial import skip_trials
-from edgekit.wire import Message, Wire
+from edgekit.wire import Message, wire_to_parent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +23,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Serve requests until there are no more."""
     skip_trials()
-    # Interpreters print; their output must not mix with the messages.
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    wire = Wire(sys.stdin.buffer, channel)
+    wire = wire_to_parent()
     while True:
         request = wire.receive()
         if request is None:

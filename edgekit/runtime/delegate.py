@@ -26,6 +26,8 @@ from edgekit.runtime.interpreters import InterpreterLibrary
 from edgekit.runtime.session import prepare
 
 _PYCORAL_RUNTIME = "tflite-runtime"  # the package that pycoral creates its interpreters with
+# What libraries and interpreters raise in a process of their own; another exception is a bug there.
+REFUSALS = (OSError, ValueError, RuntimeError, AttributeError, ImportError)
 _DPKG_STATUS = Path("/var/lib/dpkg/status")
 
 

@@ -17,22 +17,18 @@ its input.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.runtime.delegate import OpenRequest, open_interpreter
+from edgekit.runtime.delegate import REFUSALS, OpenRequest, open_interpreter
 from edgekit.runtime.interpreters import InterpreterLibrary, load_library
 from edgekit.runtime.session import one_line
-from edgekit.wire import Message, Wire
+from edgekit.wire import Message, wire_to_parent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# What libraries and interpreters raise; another exception is a bug and ends the process.
-_REFUSALS = (OSError, ValueError, RuntimeError, AttributeError, ImportError)
 
 
 class _Opened:
@@ -55,10 +51,7 @@ class _Opened:
 
 def main(runtime: str) -> None:
     """Answer messages until the other process has no more."""
-    # Libraries print; their output must not mix with the messages.
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    wire = Wire(sys.stdin.buffer, channel)
+    wire = wire_to_parent()
     library = load_library(runtime or None)
     opened: dict[int, _Opened] = {}
     wire.send("ready")
@@ -72,7 +65,7 @@ def _answer(
 ) -> tuple[str, dict[str, Any], Sequence[NDArray[Any]]]:
     try:
         return ("done", *_do(message, library, opened))
-    except _REFUSALS as error:
+    except REFUSALS as error:
         return "failed", {"error": one_line(error)}, ()
 
 

@@ -48,6 +48,7 @@ def main(request_json: str, wanted: str = "") -> None:
 
 def _open(fields: dict[str, Any], content: bytes) -> None:
     from edgekit.runtime.delegate import (  # noqa: PLC0415 - needs numpy
+        REFUSALS,
         OpenRequest,
         open_interpreter,
     )
@@ -60,7 +61,7 @@ def _open(fields: dict[str, Any], content: bytes) -> None:
         interpreter = open_interpreter(content, runtime, request)
         _report(stage=PREPARED)
         interpreter.invoke()
-    except (OSError, ValueError, RuntimeError, AttributeError, ImportError) as error:
+    except REFUSALS as error:
         _report(error=" ".join(str(error).split()))
         return
     _report(stage=RAN)

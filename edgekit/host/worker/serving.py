@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit.host.worker.memory import peak_rss_bytes
 from edgekit.host.worker.refused import Refused
-from edgekit.wire import Message, Wire
+from edgekit.wire import Message, Wire, wire_to_parent
 
 Answer = tuple[str, list[Any], dict[str, Any]]  # kind, arrays and fields of a message
 Answers = Mapping[str, Callable[[Wire, Message], Answer]]
@@ -28,7 +28,7 @@ def serve(
     """
     _end_with_parent()
     os.environ.update(environment)
-    wire = _redirect_stdout()
+    wire = wire_to_parent()
     try:
         _serve(wire, answers, greet)
     except BrokenPipeError:
@@ -47,13 +47,6 @@ def _serve(wire: Wire, answers: Answers, greet: Callable[[Wire, Message], None])
             wire.send("refused", **vars(refused))
             continue
         wire.send(kind, *arrays, peak_rss_bytes=peak_rss_bytes(), **fields)
-
-
-def _redirect_stdout() -> Wire:
-    """Use the real stdout for messages only; redirect all other output to stderr."""
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return Wire(sys.stdin.buffer, channel)
 
 
 def _end_with_parent() -> None:
