@@ -78,7 +78,7 @@ def fit(
 
     A file's other sizes must also not have more operators on the CPU than the file itself.
 
-    Larger variants are taken to be slower, so only some are tried.
+    The search assumes that larger variants are slower, so it tries only some of them.
 
     Args:
         source: An integer .tflite (``size`` only), or ``package.module:function``: a function that

@@ -129,7 +129,7 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
 
 
 def _parts_of(plan: Plan, number: int, bundle: PathLike, data: PathLike | None) -> list[Plan]:
-    """Return the plan of each board: the same part of the data each time."""
+    """Return a plan for each board, with the part of the data that it evaluates."""
     task = task_of(bundle, data, plan.num_samples)
     return [replace(plan, part=f"{i + 1}/{number}", task=task) for i in range(number)]
 

@@ -121,7 +121,7 @@ class Connection:
         return self._names.get(identity, identity)
 
     def greet(self) -> None:
-        """Learn the name of each worker's process, and check that all have this edgekit.
+        """Read the name of each worker's process, and check that all have this edgekit.
 
         Raises:
             ExternalToolError: A worker has another version of edgekit, or none.

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shards of an evaluation on a cluster: in order, again after a death, poison isolated.
+"""Run the shards of an evaluation on a cluster, and return their answers in order.
 
-This process keeps the shards that were not answered yet, and nothing else is needed to go on. Dask
-starts a shard again when its worker died. If workers die each time, it runs in pieces, each while
-nothing else runs, so that it alone can be the reason, and these in ever smaller ones, until a
-single sample is left. After the loss of the scheduler, all shards without an answer are sent again.
+This process keeps the shards that have no answer yet; it needs nothing else to continue. If a
+worker's process ends, Dask starts its shard again on another one. If the process ends each time,
+the shard is run in pieces, one at a time, so that only that piece can be the reason. A piece that
+ends a process is divided again, until a single sample is left, which is listed as failed. After the
+loss of the scheduler, all shards without an answer are sent again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from edgekit.fleet.cluster.workers import Workers
 
 _AHEAD = 3  # shards per slot that are sent before their turn
-_PIECES = 8  # of a shard with poison in it
+_PIECES = 8  # of a shard that ends its worker's process
 _MOST_POISONED = 10
 
 
