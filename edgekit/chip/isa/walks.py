@@ -121,6 +121,11 @@ def _names(prefix: str, dims: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{k}" for k in range(dims))
 
 
+def has_short_group(instruction: Instruction, prefix: str = "") -> bool:
+    """Whether the last group of a DMA's walk is short."""
+    return bool(instruction[f"{prefix}group"] or instruction[f"{prefix}group_stride"])
+
+
 def as_float(bits: int) -> np.float32:
     """The float32 whose bits are the integer ``bits``."""
     return np.uint32(bits & 0xFFFFFFFF).view(np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Iterable, Sequence
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from edgekit.chip.emulator.queues import NUM_COUNTERS
 from edgekit.chip.emulator.state import State
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.memories import NARROW_BYTES, NUM_TILES, TILES_PER_ROW, tile_words
-from edgekit.chip.isa.walks import coarse_walk, product
+from edgekit.chip.isa.walks import coarse_walk, has_short_group, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +44,7 @@ class MeshSend(Step):
     def run(self, state: State) -> None:
         """Gather."""
         if state.kernels is not None:
-            kernels: Any = state.kernels
-            kernels.send(state.mesh, self.flight.start, state.narrow_words, *self.places)
+            state.kernels.send(state.mesh, self.flight.start, state.narrow_words, *self.places)
             return
         state.mesh[self.flight] = state.narrow_words[self.where].reshape(-1)
 
@@ -71,8 +70,7 @@ class MeshReceive(Step):
     def run(self, state: State) -> None:
         """Scatter."""
         if state.kernels is not None and isinstance(self.flight, slice):
-            kernels: Any = state.kernels
-            kernels.receive(state.mesh, self.flight.start, state.narrow_words, *self.places)
+            state.kernels.receive(state.mesh, self.flight.start, state.narrow_words, *self.places)
             return
         state.narrow_words[self.where] = state.mesh[self.flight].reshape(self.shape)
 
@@ -88,8 +86,7 @@ class MeshFill(Step):
     def run(self, state: State) -> None:
         """Fill."""
         if state.kernels is not None:
-            kernels: Any = state.kernels
-            kernels.fill(state.narrow_words, *self.places, self.pattern)
+            state.kernels.fill(state.narrow_words, *self.places, self.pattern)
             return
         state.narrow_words[self.where] = self.pattern
 
@@ -138,7 +135,7 @@ class Mesh(Task):
         instruction = self.instruction
         walk = coarse_walk(instruction, half, 4, instruction[f"{half}addr"], unit=4)
         addresses = walk.addresses()
-        if _is_short(instruction, half):
+        if has_short_group(instruction, half):
             addresses = addresses[steps_of(instruction, half, walk.counts)]
         low, high = int(addresses.min()), int(addresses.max())
         if check and (low < 0 or high + 4 > NARROW_BYTES or low % 4):
@@ -270,7 +267,7 @@ def _joined(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 def steps_of(instruction: Instruction, half: str, counts: tuple[int, ...]) -> NDArray[np.int64]:
     """The steps of a half's nest that are executed, int64: its last group may be short."""
     steps = np.arange(product(counts))
-    if not _is_short(instruction, half):
+    if not has_short_group(instruction, half):
         return steps
     # All but the last round of the outermost level are whole; in the last one the innermost level
     # is short.
@@ -281,11 +278,6 @@ def steps_of(instruction: Instruction, half: str, counts: tuple[int, ...]) -> ND
     rounds = steps.reshape(counts[level], -1)
     cut = rounds[-1].reshape(-1, counts[0])[:, :short]
     return np.concatenate([rounds[:-1].reshape(-1), cut.reshape(-1)])
-
-
-def _is_short(instruction: Instruction, half: str) -> bool:
-    """Whether the last group of a half's nest is short."""
-    return bool(instruction[f"{half}group"] or instruction[f"{half}group_stride"])
 
 
 def all_waits(instruction: Instruction) -> list[tuple[int, int, int]]:

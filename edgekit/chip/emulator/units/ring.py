@@ -13,7 +13,7 @@ import numpy as np
 from edgekit.chip.emulator.plan import Planner, Task, check_aligned
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.memories import NUM_TILES, ROW_UNITS, tiles_of
-from edgekit.chip.isa.walks import Walk, coarse_walk, product
+from edgekit.chip.isa.walks import Walk, coarse_walk, has_short_group, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +23,14 @@ _WAIT = 1  # operation of a record
 _TO_SCALAR = 1 << NUM_TILES  # bit of ``dest``
 
 
-def short_walk(walk: Walk, last: int, *, shortened: bool) -> int:
-    """The number of steps of a walk whose last group has only ``last`` + 1 members."""
-    if not shortened:
+def num_steps_of(instruction: Instruction, walk: Walk) -> int:
+    """The number of steps of a walk that are executed: its last group may be short."""
+    if not has_short_group(instruction):
         return walk.num_steps
+    last = instruction["group"] + 1
     if walk.counts[1] > 1:
-        return walk.counts[0] * (walk.counts[1] - 1) + last + 1
-    return last + 1
+        return walk.counts[0] * (walk.counts[1] - 1) + last
+    return last
 
 
 class RingSend(Task):
@@ -101,8 +102,7 @@ class RingReceive(Task):
         self.inbox = 1 if instruction.layout.name == "ring.recv1" else 0
         base = instruction["addr"] & ~3  # the low bits are flags
         walk = coarse_walk(instruction, "", 4, base, unit=ROW_UNITS)
-        shortened = bool(instruction["group"] or instruction["group_stride"])
-        num_rows = short_walk(walk, instruction["group"], shortened=shortened)
+        num_rows = num_steps_of(instruction, walk)
         self.arriving = walk.addresses()[:num_rows] // ROW_UNITS
         self.rows: list[int] = self.arriving.tolist()
         self.base = base // ROW_UNITS

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.chip.emulator.plan import Planner, Step, Task, check_aligned
 from edgekit.chip.emulator.queues import Chunk, Scaling
 from edgekit.chip.emulator.state import State
-from edgekit.chip.emulator.units.ring import short_walk
+from edgekit.chip.emulator.units.ring import num_steps_of
 from edgekit.chip.isa.decode import Instruction
 from edgekit.chip.isa.memories import NARROW_BYTES, ROW_BYTES, ROW_UNITS, tile_words, tiles_of
 from edgekit.chip.isa.walks import coarse_walk, product
@@ -48,9 +48,8 @@ class ToWide(Step):
     def run(self, state: State) -> None:
         """Copy."""
         if state.kernels is not None and self.before is None:
-            kernels: Any = state.kernels
             wide, narrow = state.rows.view(np.uint32), state.narrow_words
-            kernels.to_wide(wide, self.rows, narrow, *self.places, self.per_row)
+            state.kernels.to_wide(wide, self.rows, narrow, *self.places, self.per_row)
             return
         data = state.narrow_words[self.where]
         number, per_row = self.rows.shape[1], self.per_row
@@ -205,9 +204,8 @@ class ToNarrow(Step):
     def run(self, state: State) -> None:
         """Copy."""
         if state.kernels is not None:
-            kernels: Any = state.kernels
             wide, layout = state.rows.view(np.uint32), (self.per_row, self.words.start)
-            kernels.to_narrow(wide, self.rows, state.narrow_words, *self.places, layout)
+            state.kernels.to_narrow(wide, self.rows, state.narrow_words, *self.places, layout)
             return
         data = state.rows[self.rows, : 4 * self.per_row]
         data = np.ascontiguousarray(data).reshape(len(self.rows), -1).view(np.uint32)
@@ -228,9 +226,8 @@ class WideToNarrow(Task):
         wide = coarse_walk(instruction, "w_", 4, base, unit=ROW_UNITS)
         self.narrow = coarse_walk(instruction, "n_", 6, instruction["n_addr"])
         self.base = base // ROW_UNITS
-        shortened = bool(instruction["group"] or instruction["group_stride"])
         self.narrow_written = self._span()
-        self.num_rows = short_walk(wide, instruction["group"], shortened=shortened)
+        self.num_rows = num_steps_of(instruction, wide)
         self.places = wide.addresses()[: self.num_rows] // ROW_UNITS
         self.rows: list[int] = self.places.tolist()
         self.skip = instruction["skip"] + 1 if instruction["skip_en"] else 0
