@@ -123,7 +123,7 @@ class Emitter:
         self.cycles = [0] * NUM_TILES  # of each tile's arithmetic so far
         # Blocks that ops read since the last fence (their `id`).
         self.read_by_ops: set[int] = set()
-        # Whether a reset is due before the next op, though the mesh may wait for the last one.
+        # Whether a reset is due before the next op; until then the mesh can wait for the last op.
         self.resets_late = False
         self.num_words = 0  # of all chunks, without those that frame a chunk
         self._code: list[bytes] = []

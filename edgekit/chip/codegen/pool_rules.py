@@ -28,7 +28,7 @@ from edgekit.chip.codegen.nodes import (
 )
 from edgekit.formats.tflite import Operator, Tensor
 
-# The average over a whole map reads it on one tile: of larger maps, a few channels at a time.
+# The average over a whole map reads it on one tile; larger maps go a few channels at a time.
 _GATHERED_BYTES, _GATHERED_CHANNELS = 100_000, 64
 _ROW, _COLUMN, _CHANNEL = range(3)
 

@@ -190,8 +190,8 @@ def run_scalar(
     """Execute bundles and loops of the scalar core, see `edgekit.chip.emulator.units.scalar_code`.
 
     Returns:
-        The number of words for the host; negative if only the Python functions can tell what
-        happens: an address outside the memory, or a result that is not a number.
+        The number of words for the host. Negative if an address is outside the memory, or a
+        result is not a number: the Python functions have to execute the run.
     """
     reals = registers.view(np.float32)
     operand = np.zeros(1, np.uint32)
@@ -219,7 +219,7 @@ def run_scalar(
             continue
         if row[1] and predicates[row[2]] != row[3]:
             continue
-        # All results, before anything is written.
+        # Compute all results before anything is written.
         vector, slot, source = row[14], row[15], row[16]
         result[0] = registers[slot & 31] + np.uint32(1)
         load, load_from, load_to = row[9], row[10], row[11]
@@ -284,7 +284,7 @@ def run_scalar(
             return -1
         if special and np.isnan(result_real[2]):
             return -1
-        # What the slots do besides registers.
+        # Write memory, words for the host, and predicates.
         if vector == 2 or vector == 4 or vector == 6:
             target = np.uint32(row[17]) if vector == 2 else registers[slot & 31]
             if target >= words:
@@ -307,7 +307,7 @@ def run_scalar(
             elif operation == 14:
                 holds = signed >= other_signed
             predicates[row[5] & 7] = 1 if holds else 0
-        # Registers.
+        # Write registers.
         if vector == 6 and slot >> 5 & 1:
             registers[slot & 31] = result[0]
         if load:
@@ -329,7 +329,7 @@ def to_wide(
     where: NDArray[np.int64],
     per_row: int,
 ) -> None:
-    """Copy words of narrow memory into rows, ``per_row`` in each; 0 behind the last one."""
+    """Copy words of narrow memory into rows, ``per_row`` in each; the others become 0."""
     for position in range(len(tiles)):
         source = words[tiles[position]]
         for place in range(numbers.shape[1]):

@@ -231,11 +231,11 @@ class Planner:
         """Fire instructions until none can fire."""
         end = len(self.pending)
         while end:
-            # Those behind the last one that fired have been looked at since, but not itself.
+            # Behind the last one that fired, each was tried after it: nothing has changed for them.
             end = self._fire_before(end)
 
     def _fire_before(self, end: int) -> int:
-        """Fire, in order, those of the first ``end`` that can; return how many to look at again."""
+        """Fire, in order, those of the first ``end`` that can; return how many to try again."""
         fired = -1
         blocked: dict[str, int] = {}
         for position, task in enumerate(self.pending[:end]):

@@ -56,7 +56,8 @@ _TASKS: dict[str, Callable[[Instruction, int], Task]] = {
 }
 _BUNDLE_WORK = 8  # steps of a loop nest that take as long as a bundle
 _ON_PREDICATE = 17  # cond of a branch: on predicate 0
-# More executed instructions, in all and times the program's length, show a loop without an end.
+# A program that executes more instructions than this, and more than this many times its length,
+# has a loop without an end.
 _MANY_ISSUED, _MANY_PASSES = 100_000, 64
 _SCALAR = frozenset({"alu", "loop", "branch", "halt", "start", "end"})
 
@@ -190,7 +191,7 @@ _COUNTS = [
     [f"{prefix}cnt{k}" for k in range(dims)]
     for prefix, dims in (("", 4), ("n_", 6), ("w_", 4), ("o_", 4), ("i_", 4))
 ]
-# Those that each kind of instruction has.
+# Instruction -> those of these fields that it has, for each of its walks.
 _COUNTS_OF = {
     layout.name: [
         [each for each in names if each in there]

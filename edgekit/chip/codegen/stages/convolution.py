@@ -182,7 +182,7 @@ class ConvolutionStage(Stage):
     def other_orders(self) -> list[Order]:
         """The orders that compute the same; one without biases may also add zeros.
 
-        Groups may have equal sizes, if they are at most a third more than when the last is shorter.
+        Smaller groups are possible if all have one size, and if there are at most a third more.
         """
         orders = [(self.position_outer, self.chunk, False)]
         if not self.node.depthwise and not self.by_window_row:
@@ -228,7 +228,7 @@ class ConvolutionStage(Stage):
         )
 
     def _instructions(self, consumer: int) -> list[tuple[str, Callable[[Emitter, int], Fields]]]:
-        """What each tile executes, and from what its fields follow."""
+        """The instructions of a tile in order, each with the function that returns its fields."""
         return [
             (f"ring.recv{consumer}", self._receive),
             ("w2n", partial(self._load_header, consumer=consumer)),
@@ -287,8 +287,8 @@ class ConvolutionStage(Stage):
             counters.fills[consumer][tile] += self.num_chunks * self.groups
             counters.by_tile[tile][AVDATA] += self.groups
             counters.by_tile[tile][WIDE_TO_SCALING] += self.groups
-            # The mesh moves pieces of 64 channels, and each waits for one more group. Groups of
-            # fewer channels, such as those of a depthwise convolution, it has to wait for at once.
+            # The mesh moves pieces of 64 channels, and each waits for one more group. If groups
+            # have fewer channels, as in a depthwise convolution, it has to wait for all at once.
             is_piece = self.group_channels == GROUP_CHANNELS or self.groups == 1
             counters.last_groups[tile] = self.groups if is_piece else 1
 

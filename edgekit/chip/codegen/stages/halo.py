@@ -138,7 +138,7 @@ class _Exchange:
         )
 
     def pieces_wait_in_vain(self) -> bool:
-        """Whether pieces of the usual length would wait for what no op signals."""
+        """Whether pieces of the usual length would wait for signals that no op sends."""
         return not self._can_wait(_PIECE_WORDS, self.emitter.counters)
 
     def writes(self) -> bool:
@@ -307,7 +307,7 @@ def exchange_halo(
 
 
 def fill_outside(emitter: Emitter, block: Block, padding: int) -> None:
-    """Fill what of a local block lies outside of the image."""
+    """Fill the part of a local block that lies outside of the image."""
     words = block.position_bytes // WORD
     for side in range(4):
         by_tile: list[Fields | None] = [None] * NUM_TILES

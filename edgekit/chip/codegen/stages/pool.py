@@ -178,7 +178,7 @@ class PoolStage(Stage):
         row = rows.window + (area.row - rows.output) * window.rows.stride
         column = columns.window + (area.column - columns.output) * window.columns.stride
         positions = height * width
-        # A loop counts to 16,384: the window of a larger map takes two.
+        # A loop counts to 16,384: a window of more positions takes two.
         taps = [window.taps]
         if window.taps > _MOST_ITERATIONS:
             taps = [window.columns.size, window.rows.size]
@@ -303,7 +303,7 @@ class PoolStage(Stage):
         if joined and (emissions > 1 or not node.maximum):
             repeated = [(0, taps), (0, emissions)]
         fields.update(psum_levels=0x840 if joined else 0x880, **op_nest_fields("psum_", repeated))
-        # The constant stays where it is; a step of one iteration is none.
+        # The address of the constant never moves: only levels of one iteration have a stride.
         levels = counts if self.groups > 1 else counts[:4]
         steady = [(0 if n > 1 or k < 2 else WORD, n) for k, n in enumerate(levels)]
         zero_point = node.stage.input_zero_point

@@ -68,8 +68,8 @@ class SoftmaxStage(DenseStage):
         super().__init__(node.windows, at)
         self.node = node
         if self.most_positions == 1:
-            # As many as Google's programs always have: two words, and two rounds of four rows. If
-            # values behind the last channel become 0, a word with nothing else is behind them.
+            # Google's programs have at least two words, and two rounds of four rows. Where the
+            # last word is masked, so is the one behind it, which then has no values.
             self.used_words = max(2, self.used_words)
             self.least_bytes = WORD * self.used_words
             spare = int(self.channels % LANES > 0)

@@ -88,7 +88,7 @@ class SpreadStage(ConvolutionStage):
         self._choose_order()
 
     def other_orders(self) -> list[Order]:
-        """A tile's weights stay where they are: only biases can be added."""
+        """The orders that compute the same: weights cannot move, only biases can be added."""
         if not self.spread:
             return super().other_orders()
         return [Order(self.position_outer, self.chunk, has_bias=True)]
@@ -161,7 +161,7 @@ class SpreadStage(ConvolutionStage):
         emitter.put("n2w", tiles=1, **to_outgoing(source, 0, area))
 
     def _share_rows(self, emitter: Emitter, target: int, mask: int) -> None:
-        """A copy of what has no gaps, 256 bytes at a time, as Google's programs send it."""
+        """Copy an input without gaps, 256 bytes at a time, as Google's programs do."""
         source = self.source.at(0, 0, 0)
         for first in range(0, self.input_bytes, ROW_BYTES):
             if first:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BATCH_VALUES = 1 << 21  # activations converted at a time
 _ROW_LANES = 4
 _LARGE_BYTES = 1 << 16
-_MANY_CHANGES = 4  # of rows that are no constants: their weights are not kept any more
+_MANY_CHANGES = 4  # of rows that are not constant: after so many, prepared weights are not kept
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class MacStep(OpStep):
     _fused: tuple[Prepared, Fused | None] | None = None  # of the last prepared weights
 
     def run(self, state: State) -> None:
-        """See `OpStep`; by compiled code where there is any and nobody observes the results."""
+        """See `OpStep`; by compiled code if there is any, and no observer of the results."""
         if state.kernels is None or state.observer is not None or self.gather.chunks:
             super().run(state)
             return

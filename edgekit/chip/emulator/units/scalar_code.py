@@ -48,8 +48,8 @@ def scalar_code(instructions: Sequence[Instruction]) -> NDArray[np.int64] | None
 def run_code(state: State, code: NDArray[np.int64], most: int) -> NDArray[np.uint32] | None:
     """Execute a run of up to ``most`` bundles on ``state``; return the words for the host.
 
-    None, with ``state`` unchanged, if an address is outside the memory, or a result not a number:
-    the Python functions then do what is to be done.
+    None, with ``state`` unchanged, if an address is outside the memory, or a result is not a
+    number: the Python functions have to execute the run.
     """
     kernels = state.kernels
     if kernels is None:
