@@ -64,29 +64,7 @@ def benchmark(
     from edgekit.evaluate import benchmark as run_benchmark
     from edgekit.runtime import RunnerOptions
 
-    if cluster is not None:
-        if len(model) > 1:
-            raise UsageError(
-                "segments with --cluster", fix="give one model: every worker runs the whole of it"
-            )
-        options = RunnerOptions(
-            device=device,
-            runtime=runtime,
-            kernels=kernels,
-            num_threads=num_threads,
-            fallback=fallback,
-            recover=recover,
-            timeout_s=timeout_sec,
-            unproven=unproven,
-        )
-        with open_pool(cluster) as pool:
-            found = require_part("fleet.cluster").benchmark_workers(
-                pool, model[0], options, num_runs=num_runs, warmup_runs=warmup_runs
-            )
-        emit(found, lambda: _workers(found), as_json=json)
-        return
-    result = run_benchmark(
-        model if len(model) > 1 else model[0],
+    options = RunnerOptions(
         device=device,
         runtime=runtime,
         kernels=kernels,
@@ -95,6 +73,21 @@ def benchmark(
         recover=recover,
         timeout_s=timeout_sec,
         unproven=unproven,
+    )
+    if cluster is not None:
+        if len(model) > 1:
+            raise UsageError(
+                "segments with --cluster", fix="give one model: every worker runs the whole of it"
+            )
+        with open_pool(cluster) as pool:
+            found = require_part("fleet.cluster").benchmark_workers(
+                pool, model[0], options, num_runs=num_runs, warmup_runs=warmup_runs
+            )
+        emit(found, lambda: _workers(found), as_json=json)
+        return
+    result = run_benchmark(
+        model if len(model) > 1 else model[0],
+        options=options,
         num_runs=num_runs,
         warmup_runs=warmup_runs,
     )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List, Optional
 
@@ -45,6 +44,7 @@ def service(
 ) -> None:
     """Write a systemd user unit that keeps edgekit serve running, or remove it."""
     from edgekit.integrations import install_service, remove_service
+    from edgekit.serve.hosts import is_loopback, new_token
 
     if action == "remove":
         if not name:
@@ -55,15 +55,10 @@ def service(
         words += [] if labels is None else ["--labels", str(Path(labels).resolve())]
         words += [] if score_threshold is None else ["--score-threshold", str(score_threshold)]
         words += [] if preprocess is None else ["--preprocess", preprocess]
-        result = install_service(models or [], words, name=name, needs_token=not _is_loopback(host))
+        result = install_service(
+            models or [], words, name=name, token="" if is_loopback(host) else new_token()
+        )
     emit(result, lambda: "\n".join(render(result, action)), as_json=json)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def render(result: ServiceResult, action: str) -> Iterator[str]:

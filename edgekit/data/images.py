@@ -29,27 +29,38 @@ MOST_IMAGE_BYTES = 160 << 20
 _MOST_PIXELS = 112 << 20  # with the file and up to 16 bytes a pixel, the memory stays below 2 GiB
 
 
+class ImageSizeError(ValueError):
+    """An image has too many pixels or too many bytes."""
+
+
 @contextlib.contextmanager
-def open_image(source: Any) -> Iterator[Image.Image]:  # noqa: ANN401 - anything that Pillow opens
-    """Open an image of at most 117 million pixels; ``source`` is a path, a stream or the content.
+def open_image(
+    source: Any,  # noqa: ANN401 - anything that Pillow opens
+    most_pixels: int = _MOST_PIXELS,
+) -> Iterator[Image.Image]:
+    """Open an image of at most ``most_pixels`` (117 million).
 
     For a damaged file, Pillow's decoders raise `edgekit.formats.damage.IMAGE_DAMAGE`.
 
+    Args:
+        source: A path, a stream or the content.
+        most_pixels: A larger image is refused before it is decoded.
+
     Raises:
-        ValueError: It has too many pixels or too many bytes.
+        ImageSizeError: It has too many pixels or too many bytes.
     """
     from PIL import Image  # noqa: PLC0415 - only images need Pillow
 
     given = io.BytesIO(source) if isinstance(source, bytes) else source
     if isinstance(given, (str, os.PathLike)) and os.path.getsize(given) > MOST_IMAGE_BYTES:  # noqa: PTH202
-        raise ValueError(f"it has more than {MOST_IMAGE_BYTES} bytes")
+        raise ImageSizeError(f"it has more than {MOST_IMAGE_BYTES} bytes")
     try:
         opened = Image.open(given)
     except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from error
+        raise ImageSizeError(str(error)) from error
     with opened as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise ValueError(f"it has {image.width} x {image.height} pixels")
+        if image.width * image.height > most_pixels:
+            raise ImageSizeError(f"it has {image.width} x {image.height} pixels")
         yield image
 
 

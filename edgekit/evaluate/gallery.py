@@ -41,9 +41,9 @@ class Gallery:
         Raises:
             OutputError: It cannot be written.
         """
-        if self._folder is None or reading.image is None:
+        if self._folder is None or reading.open_picture is None:
             return ""
-        picture = draw(reading.image, answer, meaning, reading.placement)
+        picture = draw(reading.open_picture(), answer, meaning, reading.placement)
         if item.video is not None:
             return self._add_frame(self._folder, item.video, picture)
         path = self._folder / self._name(Path(item.name).stem, _SUFFIX)

@@ -7,7 +7,7 @@ import glob
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class Reading:
     """An item, read."""
 
     arrays: Mapping[str, NDArray[Any]]  # by input name: real values, the batch included
-    image: Image.Image | None  # turned as for the network, for drawing
+    # Decodes the image, turned as for the network, to draw on; None for arrays
+    open_picture: Callable[[], Image.Image] | None
     placement: Placement
     is_first_of_several: bool = False  # frames of an animation, pages of a TIFF
 
@@ -142,9 +143,13 @@ def _read_image(content: bytes, info: TensorInfo, how: Preprocess) -> Reading:
     with open_image(content) as image:
         # The second frame of an MPO, a phone's photograph, is a preview or the same view again.
         several = image.format != "MPO" and bool(getattr(image, "is_animated", False))
-        copy = with_mode(how.turn(image), "RGB").copy()
+
+    def open_picture() -> Image.Image:
+        with open_image(content) as image:
+            return with_mode(how.turn(image), "RGB").copy()
+
     scaled = how.scale_pixels(pixels)
-    return Reading({info.name: _repeated(scaled, info)}, copy, placement, several)
+    return Reading({info.name: _repeated(scaled, info)}, open_picture, placement, several)
 
 
 def _encoded(frame: NDArray[Any]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from edgekit.result import Result
 _PREFIX = "edgekit-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TOKEN = "EDGEKIT_TOKEN"  # noqa: S105 - the name of the variable
-_TOKEN_BYTES = 24
 # systemd.exec(5): these work in user units of every systemd since 235, without namespaces. Those
 # that hide folders or devices need namespaces, which many systems do not give to users.
 _HARDENING = (
@@ -46,7 +44,7 @@ class ServiceResult(Result):
 
 
 def install_service(
-    models: Sequence[files.PathLike], words: Sequence[str], *, name: str = "", needs_token: bool
+    models: Sequence[files.PathLike], words: Sequence[str], *, name: str = "", token: str = ""
 ) -> ServiceResult:
     """Write a user unit that runs ``edgekit serve``; it is not started.
 
@@ -54,8 +52,8 @@ def install_service(
         models: Paths of .tflite files or bundles.
         words: Options of ``edgekit serve``.
         name: Of the service; empty: that of the first model.
-        needs_token: Whether other computers can reach it: then a token is made and kept in a file
-            that only this user reads. An earlier token of the service stays.
+        token: What requests must have, kept in a file that only this user reads; empty: nothing. An
+            earlier token of the service stays.
 
     Raises:
         UsageError: There is no model, or the name cannot be one.
@@ -70,13 +68,13 @@ def install_service(
             raise InputError("the model does not exist or is not a file", where=str(path))
     unit, place = _place(name or re.sub(r"[^A-Za-z0-9_.-]", "-", paths[0].name.split(".")[0]))
     command = (sys.executable, "-m", "edgekit", "serve", *map(str, paths), *words)
-    token = _write_token(unit) if needs_token else ""
+    token_path = _write_token(unit, token) if token else ""
     files.make_folder(place.parent)
-    files.write_text(place, _unit(paths, command, token))
+    files.write_text(place, _unit(paths, command, token_path))
     return ServiceResult(
         unit=unit,
         path=str(place),
-        token_path=token,
+        token_path=token_path,
         command=command,
         next=(
             "systemctl --user daemon-reload",
@@ -134,15 +132,14 @@ def _token_path(unit: str) -> Path:
     return _config_folder() / "edgekit" / f"{unit}.env"
 
 
-def _write_token(unit: str) -> str:
+def _write_token(unit: str, token: str) -> str:
     path = _token_path(unit)
     if not path.is_file():
         files.make_folder(path.parent)
-        content = f"{_TOKEN}={secrets.token_urlsafe(_TOKEN_BYTES)}\n"
         try:  # never readable by others, not even before it is written
             descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
-                stream.write(content)
+                stream.write(f"{_TOKEN}={token}\n")
         except OSError as error:
             raise OutputError(
                 f"cannot write the token: {error.strerror}", where=str(path)
@@ -150,7 +147,7 @@ def _write_token(unit: str) -> str:
     return str(path)
 
 
-def _unit(models: Sequence[Path], command: Sequence[str], token: str) -> str:
+def _unit(models: Sequence[Path], command: Sequence[str], token_path: str) -> str:
     names = ", ".join(path.name for path in models)
     lines = [
         "# Written by edgekit service install.",
@@ -165,7 +162,7 @@ def _unit(models: Sequence[Path], command: Sequence[str], token: str) -> str:
         "RestartPreventExitStatus=2 3",
         "SuccessExitStatus=130",
         "KillSignal=SIGINT",
-        *([f"EnvironmentFile={_escaped(token)}"] if token else []),
+        *([f"EnvironmentFile={_escaped(token_path)}"] if token_path else []),
         *_HARDENING,
         "",
         "[Install]",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, File, Form, HTTPException, Query, Response, UploadFile
@@ -11,16 +11,18 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from edgekit.data.images import ImageSizeError
 from edgekit.errors import DeviceError, EdgeKitError
 from edgekit.serve import deepstack
-from edgekit.serve.guard import BodyLimit, Guard, allowed_hosts
+from edgekit.serve.guard import BodyLimit, Guard
+from edgekit.serve.hosts import allowed_hosts
 from edgekit.serve.metrics import Metrics
 from edgekit.serve.models import (
+    MOST_PIXELS,
     Answered,
     NotAnImageError,
     ServedModel,
     ServedModels,
-    TooManyPixelsError,
 )
 from edgekit.serve.schemas import (
     AnswerDocument,
@@ -32,6 +34,7 @@ from edgekit.serve.schemas import (
 )
 from edgekit.version import __version__
 
+_PAGE = Path(__file__).with_name("page")
 # The page needs nothing from elsewhere.
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'"
 _HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
@@ -91,9 +94,9 @@ def make_app(models: ServedModels, *, host: str = "127.0.0.1", token: str = "") 
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
-        return FileResponse(str(_page() / "index.html"), headers=_HEADERS)
+        return FileResponse(_PAGE / "index.html", headers=_HEADERS)
 
-    app.mount("/page", StaticFiles(directory=str(_page())), name="page")
+    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
 
     @app.get("/health", responses={503: {"model": Health}})
     def health(response: Response) -> Health:
@@ -170,8 +173,8 @@ def make_app(models: ServedModels, *, host: str = "127.0.0.1", token: str = "") 
 
 def _refusal(error: Exception) -> HTTPException | None:
     """Return the response to an image that has no answer; None for a fault of the server."""
-    if isinstance(error, TooManyPixelsError):
-        return HTTPException(413, str(error))
+    if isinstance(error, ImageSizeError):
+        return HTTPException(413, f"{error}; at most {MOST_PIXELS:,} pixels are read")
     if isinstance(error, NotAnImageError):
         return HTTPException(415, str(error))
     if isinstance(error, DeviceError):
@@ -179,7 +182,3 @@ def _refusal(error: Exception) -> HTTPException | None:
     if isinstance(error, EdgeKitError):
         return HTTPException(422, f"{error.what}: {error.why}" if error.why else error.what)
     return None
-
-
-def _page() -> Any:  # noqa: ANN401 - a path in an installed package
-    return resources.files("edgekit.serve") / "page"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request must have before it is answered: a bounded body, a known host, a token."""
+"""What a request must have before it is answered: a bounded body, and a token."""
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from typing import Annotated
 
@@ -11,12 +10,8 @@ from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgekit.data.images import MOST_IMAGE_BYTES
-
-MOST_BYTES = min(MOST_IMAGE_BYTES, 32 << 20)  # of a request
-_TOKEN_BYTES = 24
+MOST_BYTES = 32 << 20  # of a request
 _BEARER = HTTPBearer(auto_error=False, description="The token that edgekit serve printed.")
-_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
 class BodyLimit:
@@ -41,30 +36,6 @@ class BodyLimit:
             return message
 
         await self._app(scope, bounded, send)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def allowed_hosts(host: str) -> list[str]:
-    """Return the host names in requests that are answered when listening on ``host``.
-
-    On loopback these are its own: a page of another site, whose name was made to point here, is
-    refused.
-    """
-    return _HOSTS if is_loopback(host) else ["*"]
-
-
-def new_token() -> str:
-    """Return a random token."""
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 class Guard:

@@ -15,14 +15,14 @@ from types import TracebackType
 
 from PIL import Image
 
-from edgekit.data.images import open_image
+from edgekit.data.images import ImageSizeError, open_image
 from edgekit.errors import DeviceError, UsageError
 from edgekit.evaluate.answers import Answer
 from edgekit.evaluate.inputs import Item
 from edgekit.evaluate.pictures import draw
 from edgekit.evaluate.session import Asked, Session
 from edgekit.files import PathLike
-from edgekit.formats.damage import IMAGE_DAMAGE, reason_of
+from edgekit.formats.damage import IMAGE_DAMAGE
 from edgekit.runtime import Runner, RunnerOptions
 from edgekit.tasks import Prepared, prepare
 
@@ -34,10 +34,6 @@ _LARGEST_SIDE = 1280  # of a drawn picture
 
 class NotAnImageError(Exception):
     """The content is no image that can be read."""
-
-
-class TooManyPixelsError(Exception):
-    """The image has more than 67 million pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class ServedModel:
 
         Raises:
             NotAnImageError: It is no image that can be read.
-            TooManyPixelsError: It is too large.
+            ImageSizeError: It has more than 67 million pixels.
             DeviceError: The Edge TPU is lost.
             EdgeKitError: The model cannot run on it.
         """
@@ -97,8 +93,8 @@ class ServedModel:
             self.waiting -= 1
         answer = _above(answer, least_score)
         placed, picture = reading.placement, ""
-        if draws and reading.image is not None:
-            picture = _data_url(draw(reading.image, answer, meaning, placed))
+        if draws and reading.open_picture is not None:
+            picture = _data_url(draw(reading.open_picture(), answer, meaning, placed))
         total = time.perf_counter() - start - waited
         size = placed.image_width, placed.image_height
         return Answered(answer, size, waited, total, picture)
@@ -167,17 +163,12 @@ class ServedModels:
 
 def _check_image(content: bytes) -> None:
     try:
-        with open_image(content) as image:
-            pixels = image.width * image.height
+        with open_image(content, MOST_PIXELS):
+            return
+    except ImageSizeError:
+        raise
     except IMAGE_DAMAGE as error:
-        reason = reason_of(error)
-        if "pixels" in reason:
-            raise TooManyPixelsError(reason) from error
         raise NotAnImageError("it is no image that can be read") from error
-    if pixels > MOST_PIXELS:
-        raise TooManyPixelsError(
-            f"the image has {pixels:,} pixels, at most {MOST_PIXELS:,} are read"
-        )
 
 
 def _above(answer: Answer, least: float) -> Answer:

@@ -13,7 +13,7 @@ from edgekit.evaluate.session import Asked
 from edgekit.files import PathLike
 from edgekit.runtime import RunnerOptions
 from edgekit.serve.app import make_app
-from edgekit.serve.guard import is_loopback, new_token
+from edgekit.serve.hosts import is_loopback, new_token
 from edgekit.serve.models import ServedModels
 from edgekit.serve.result import Served, ServeResult
 

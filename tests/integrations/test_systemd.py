@@ -27,7 +27,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_unit_is_one_for_systemd(model: Path, tmp_path: Path) -> None:
-    result = install_service([model], ["--port", "8001"], needs_token=False)
+    result = install_service([model], ["--port", "8001"])
     assert (result.unit, result.token_path) == ("edgekit-my-model.service", "")
     path = Path(result.path)
     assert path.parent == tmp_path / "config" / "systemd" / "user"
@@ -51,13 +51,13 @@ def test_the_unit_is_one_for_systemd(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_token_is_kept_in_a_file_of_its_own(model: Path) -> None:
-    first = install_service([model], [], name="front", needs_token=True)
+    first = install_service([model], [], name="front", token="a-token")
     token = Path(first.token_path)
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     content = token.read_text()
     assert content.startswith("EDGEKIT_TOKEN=")
     assert content.split("=")[1].strip() not in Path(first.path).read_text()
-    install_service([model], ["--port", "9000"], name="front", needs_token=True)
+    install_service([model], ["--port", "9000"], name="front", token="another")
     assert token.read_text() == content
     removed = remove_service("front")
     assert not Path(removed.path).exists()
@@ -68,8 +68,8 @@ def test_a_token_is_kept_in_a_file_of_its_own(model: Path) -> None:
 
 def test_names_and_models_are_checked(model: Path) -> None:
     with pytest.raises(UsageError, match="name of a service"):
-        install_service([model], [], name="../x", needs_token=False)
+        install_service([model], [], name="../x")
     with pytest.raises(InputError):
-        install_service([model.with_name("none.tflite")], [], needs_token=False)
+        install_service([model.with_name("none.tflite")], [])
     with pytest.raises(UsageError, match="no model"):
-        install_service([], [], needs_token=False)
+        install_service([], [])

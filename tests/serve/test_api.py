@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edgekit.serve.hosts import is_loopback
 from tests.serve.conftest import COLOURS, Server, form, picture, serving
 
 pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra serve)")
@@ -187,8 +188,6 @@ def test_models_of_the_same_name_and_missing_ones_are_refused(
 
 
 def test_loopback_is_recognized() -> None:
-    from edgekit.serve.guard import is_loopback  # noqa: PLC0415 - needs FastAPI
-
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "my-computer")))
 
