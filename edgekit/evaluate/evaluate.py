@@ -169,18 +169,18 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         unproven=unproven,
     )
     settings = Settings(
-        task,
-        labels,
-        split,
-        num_samples,
-        label_offset,
-        score_threshold,
-        iou_threshold,
-        anchors,
-        how.runtime,
-        how.kernels,
-        keep_state,
-        part,
+        task=task,
+        labels=labels,
+        split=split,
+        num_samples=num_samples,
+        label_offset=label_offset,
+        score_threshold=score_threshold,
+        iou_threshold=iou_threshold,
+        anchors=anchors,
+        runtime=how.runtime,
+        kernels=how.kernels,
+        keep_state=keep_state,
+        part=part,
     )
     workers = num_workers or max(1, _num_cores() // how.num_threads)
     with contextlib.ExitStack() as stack:
@@ -201,8 +201,7 @@ def evaluate(  # noqa: PLR0913 - public: its options are keywords
         evaluation = set_up(engines, data, preprocess, settings, workers, start, strict=strict)
         book = None
         if journal is not None:
-            key = _journal_key(evaluation)
-            key.update(device=how.device, num_threads=how.num_threads)
+            key = _journal_key(evaluation, how)
             book = stack.enter_context(Journal(journal, key, resume=resume))
         watch = _watch(evaluation)
         judge, plan = evaluation.chosen.judge, evaluation.plan
@@ -247,8 +246,8 @@ def _check_stream(*, resume: bool, is_shared: bool) -> None:
         )
 
 
-def _journal_key(evaluation: Evaluation) -> dict[str, Any]:
-    """What must be equal for a run to continue: models, data, and how answers are judged."""
+def _journal_key(evaluation: Evaluation, how: RunnerOptions) -> dict[str, Any]:
+    """What must be equal for a run to continue: models, data, how they run and are judged."""
     settings, plan = evaluation.settings, evaluation.plan
     return {
         "models": [engine.prepared.sha256 for engine in evaluation.engines],
@@ -265,6 +264,8 @@ def _journal_key(evaluation: Evaluation) -> dict[str, Any]:
         "samples": identity_of(plan.dataset, plan.total),
         "total": plan.total,
         "size": plan.size,
+        "device": how.device,
+        "num_threads": how.num_threads,
     }
 
 
