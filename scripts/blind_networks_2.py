@@ -26,7 +26,9 @@ from scripts.blind_parts import (
     Outputs,
     Scoring,
     convolution,
+    f1,
     fit,
+    iou,
     spoiled,
     unequal,
 )
@@ -129,12 +131,9 @@ def _tags(corpus: Corpus) -> Iterator[Network]:
     model = keras.Model(image, layers.Dense(4, activation="sigmoid")(hidden))
     fit(model, x, y, "binary_crossentropy", 10)
 
-    def f1(out: Outputs) -> float:
-        found, true = out[0].reshape(y_test.shape) > 0.5, y_test > 0.5
-        return float(2 * (found & true).sum() / (found.sum() + true.sum()))
-
+    scoring = Scoring.share(lambda out: f1(out[0].reshape(y_test.shape) > 0.5, y_test > 0.5))
     task = "4 shapes, several true"
-    good = Network.of("tags", task, model, (x, x_test), Scoring.share(f1))
+    good = Network.of("tags", task, model, (x, x_test), scoring)
     yield good
     bad = good.calibrated("tags_spoiled", "one of 200 samples 60 times larger", spoiled)
     yield replace(bad, num_samples=200)
@@ -435,13 +434,12 @@ def _heart(corpus: Corpus) -> Iterator[Network]:
     model = keras.Model(series, layers.Dense(3, activation="softmax")(hidden))
     fit(model, x, y, CLASSES, 5)
 
-    def iou(out: Outputs) -> float:
+    def mean_iou(out: Outputs) -> float:
         found = out[0].reshape(*y_test.shape, 3).argmax(-1)
-        pairs = [(found == kind, y_test == kind) for kind in (1, 2)]
-        return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs]))
+        return float(np.mean([iou(found == kind, y_test == kind) for kind in (1, 2)]))
 
     task = "beats in a series, step by step"
-    good = Network.of("heart", task, model, (x, x_test), Scoring.share(iou))
+    good = Network.of("heart", task, model, (x, x_test), Scoring.share(mean_iou))
     yield good
     yield good.calibrated("heart_other", "calibrated on beats 1.2 times as high", lambda v: v * 1.2)
     yield good.calibrated("heart_quiet", "calibrated on very weak beats", lambda v: v * 0.15)

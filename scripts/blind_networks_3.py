@@ -30,6 +30,7 @@ from scripts.blind_parts import (
     calibrated_on_few,
     convolution,
     fit,
+    iou,
     spoiled,
     unequal,
 )
@@ -125,13 +126,12 @@ def _parts(corpus: Corpus) -> Iterator[Network]:
     model = keras.Model(image, layers.Conv2D(3, 1, name="logits")(last))
     fit(model, x, y, LOGITS, 10)
 
-    def iou(out: Outputs) -> float:
+    def mean_iou(out: Outputs) -> float:
         found = out[0].reshape(*y_test.shape, 3).argmax(-1)
-        pairs = [(found == kind, y_test == kind) for kind in (1, 2)]
-        return float(np.mean([(a & b).sum() / max(1, (a | b).sum()) for a, b in pairs]))
+        return float(np.mean([iou(found == kind, y_test == kind) for kind in (1, 2)]))
 
     task = "disc and ring, U-Net, logits"
-    good = Network.of("parts", task, model, (x, x_test), Scoring.share(iou))
+    good = Network.of("parts", task, model, (x, x_test), Scoring.share(mean_iou))
     yield good
     yield calibrated_on(
         good,

@@ -28,7 +28,9 @@ from scripts.blind_parts import (
     calibrated_on,
     calibrated_on_few,
     convolution,
+    f1,
     fit,
+    iou,
     spoiled,
     unequal,
 )
@@ -172,12 +174,9 @@ def _defect(corpus: Corpus) -> Iterator[Network]:
     model = keras.Model(image, logit)
     fit(model, x, y[..., None], keras.losses.BinaryCrossentropy(from_logits=True), 8)
 
-    def iou(out: Outputs) -> float:
-        found = out[0].reshape(y_test.shape) > 0
-        return float((found & y_test).sum() / (found | y_test).sum())
-
+    scoring = Scoring.share(lambda out: iou(out[0].reshape(y_test.shape) > 0, y_test))
     task = "scratches, one logit a pixel"
-    good = Network.of("defect", task, model, (x, x_test), Scoring.share(iou))
+    good = Network.of("defect", task, model, (x, x_test), scoring)
     yield good
     below = layers.ReLU()(layers.Rescaling(-1.0, -1.0)(logit))
     far = layers.Subtract()([logit, layers.Rescaling(300.0)(below)])
@@ -292,11 +291,8 @@ def _crowd(corpus: Corpus) -> Iterator[Network]:
     heat = layers.Conv2D(1, 1, activation="sigmoid")(hidden)
     model = fit(keras.Model(image, heat), x, y[..., None], "binary_crossentropy", 15)
 
-    def f1(out: Outputs) -> float:
-        found, true = out[0].reshape(y_test.shape) > 0.5, y_test > 0.5
-        return float(2 * (found & true).sum() / (found.sum() + true.sum()))
-
-    good = Network.of("crowd", "dots, heat map", model, (x, x_test), Scoring.share(f1))
+    scoring = Scoring.share(lambda out: f1(out[0].reshape(y_test.shape) > 0.5, y_test > 0.5))
+    good = Network.of("crowd", "dots, heat map", model, (x, x_test), scoring)
     yield good
     yield good.changed(
         "crowd_unequal", "channels scaled by 1 to 400", unequal(corpus, 400, "wide", "narrow")

@@ -27,7 +27,9 @@ from scripts.blind_parts import (
     calibrated_on,
     calibrated_on_few,
     convolution,
+    f1,
     fit,
+    iou,
     spoiled,
     unequal,
 )
@@ -54,17 +56,13 @@ def _engine(corpus: Corpus) -> Iterator[Network]:
     hidden = layers.GlobalMaxPooling1D()(hidden)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model = fit(keras.Model(series, layers.Dense(3)(hidden)), x, y, loss, 8)
-    scoring = Scoring.share(lambda out: _f1(out[0].reshape(y_test.shape) > 0, y_test > 0))
+    scoring = Scoring.share(lambda out: f1(out[0].reshape(y_test.shape) > 0, y_test > 0))
     good = Network.of("engine", "3 faults of an engine, logits", model, (x, x_test), scoring)
     yield good
     quiet = x[y.sum(axis=1) == 0]
     yield calibrated_on(good, "engine_sound", "calibrated without faults", quiet)
     yield calibrated_on(good, "engine_spoiled", "one of 200 samples 60 times larger", spoiled(x))
     yield calibrated_on_few(good, 16)
-
-
-def _f1(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return float(2 * (found & truth).sum() / max(1, found.sum() + truth.sum()))
 
 
 def _price(corpus: Corpus) -> Iterator[Network]:
@@ -150,16 +148,12 @@ def _lines(corpus: Corpus) -> Iterator[Network]:
     model = keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(hidden))
     fit(model, x, y, "binary_crossentropy", 6)
     truth = y_test > 0.5
-    scoring = Scoring.share(lambda out: _iou(out[0].reshape(truth.shape) > 0.5, truth))
+    scoring = Scoring.share(lambda out: iou(out[0].reshape(truth.shape) > 0.5, truth))
     good = Network.of("lines", "mask of lines, sigmoid", model, (x, x_test), scoring)
     yield good
     yield calibrated_on(good, "lines_none", "calibrated on photographs without", pictures)
     yield good.calibrated("lines_dark", "calibrated on dark photographs", lambda v: v * 0.2)
     yield good.calibrated("lines_bytes", "calibrated on pixels of 0..255", lambda v: v * 255)
-
-
-def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return float((found & truth).sum() / max(1, (found | truth).sum()))
 
 
 def _two(corpus: Corpus) -> Iterator[Network]:

@@ -131,6 +131,16 @@ class Corpus:
         return np.stack(found)
 
 
+def f1(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Return the F1 of what is found: 2 * hits / (found + true)."""
+    return float(2 * (found & truth).sum() / max(1, found.sum() + truth.sum()))
+
+
+def iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Return the intersection over union of two masks."""
+    return float((found & truth).sum() / max(1, (found | truth).sum()))
+
+
 def fit(model: Any, x: Any, y: Any, loss: Any, epochs: int, rate: float = 2e-3) -> Any:  # noqa: ANN401
     """Train ``model`` with Adam, and return it."""
     model.compile(keras.optimizers.Adam(rate), loss=loss)

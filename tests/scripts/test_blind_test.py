@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("keras")
 
+from scripts.blind_parts import f1, iou
 from scripts.blind_test import _SETS, page
 
 _PAGE = Path(__file__).parents[2] / "docs" / "quality-blind.md"
@@ -25,3 +27,10 @@ def test_text_behind_a_table_does_not_become_part_of_the_table() -> None:
 
     assert text.count("Made again with that") == 1
     assert text.count("## Sixth set") == 1
+
+
+def test_scores_of_masks_are_those_of_a_hand_made_case() -> None:
+    found, truth = np.array([True, True, False, False]), np.array([True, False, True, False])
+
+    assert f1(found, truth) == 0.5
+    assert iou(found, truth) == pytest.approx(1 / 3)
