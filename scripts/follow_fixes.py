@@ -135,9 +135,12 @@ def _tried(command: str, source: Path, made: Path, folder: Path, reason: str) ->
     text = out + err
     if status == 3 and reason and words[0] == "convert" and reason not in _why(text):
         return ""  # other reasons are left, which were printed too
-    if status:
-        return f"exit status {status}: {_why(text)[:200]}"
-    return _kept_promise(words, model if model == made else None)
+    return _failure(status, text) or _kept_promise(words, model if model == made else None)
+
+
+def _failure(status: int, text: str) -> str:
+    """Return the exit status and the reason of a command that failed; empty if it did not."""
+    return f"exit status {status}: {_why(text)[:200]}" if status else ""
 
 
 def _why(text: str) -> str:
@@ -169,7 +172,7 @@ def follow_model(model: Path) -> Iterator[Followed]:
         with tempfile.TemporaryDirectory() as temporary:
             words = words_of(command, model, Path(temporary))
             status, out, err = run(words)
-            problem = f"exit status {status}: {_why(out + err)[:200]}" if status else ""
+            problem = _failure(status, out + err)
             if not status and words[0] == "fix":
                 after = check(Path(words[words.index("-o") + 1]))
                 codes = {each.code for each in after.issues}
@@ -201,8 +204,7 @@ def follow(path: Path) -> Iterator[Followed]:
         for command in commands_in(error.fix):
             with tempfile.TemporaryDirectory() as temporary:
                 status, out, err = run(words_of(command, path, Path(temporary)))
-                text = f"exit status {status}: {_why(out + err)[:200]}" if status else ""
-                yield Followed(path, command, text)
+                yield Followed(path, command, _failure(status, out + err))
 
 
 def subjects(places: Iterable[Path], only: str = "") -> list[Path]:
