@@ -64,6 +64,7 @@ class Space:
             yield Step(text, lambda recipe, n=names: replace(recipe, improvements=n))  # type: ignore[misc] # bound now
         yield Step("rounded weights", lambda recipe: replace(recipe, round_weights=True))
         yield Step("corrected biases", lambda recipe: replace(recipe, correct_biases=True))
+        yield Step("split channels", lambda recipe: replace(recipe, split_channels=True))
         if self.num_available is None or self.num_available >= 2 * Recipe().num_samples:
             yield Step("other samples", lambda recipe: replace(recipe, sample_set=1))
 

@@ -10,7 +10,7 @@ channels on both sides of them form one class, with one factor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,22 @@ def constants_of(op: Operator) -> tuple[int, ...]:
     """Return the weights and the bias of a convolution or dense layer; -1 for no bias."""
     bias = op.inputs[_BIAS_OF.get(op.opcode, 2) :][:1] or (-1,)
     return (op.inputs[_WEIGHTS], *bias)
+
+
+def real_values(edit: Edit, index: int) -> NDArray[np.float64]:
+    """Return the constant in a tensor."""
+    return np.asarray(edit.data(index), np.float64)
+
+
+def with_constants(
+    edit: Edit, op: Operator, changed: Mapping[int, NDArray[np.float64]]
+) -> Operator:
+    """Return ``op`` with new constants in the place of tensors, as float32."""
+    fresh = {
+        index: edit.constant(edit.tensors[index].name, values.astype(np.float32))
+        for index, values in changed.items()
+    }
+    return replace(op, inputs=tuple(fresh.get(index, index) for index in op.inputs))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from edgekit.host.convert.improve.channels import (
     constants_of,
     is_linear,
     linear_input,
+    real_values,
+    with_constants,
 )
 from edgekit.host.convert.improve.observe import ChannelRange
 from edgekit.host.convert.improve.ranges import range_of, with_range
@@ -90,7 +92,7 @@ def _least_factors(edit: Edit, channels: Channels, ranges: Ranges) -> Factors:
         _raise(least, channels.classes[index], each.reach)
     for op in edit.operators:
         if op.opcode == "FULLY_CONNECTED" and is_linear(edit, op):
-            rows = np.abs(_real(edit, op.inputs[1])).max(axis=1)
+            rows = np.abs(real_values(edit, op.inputs[1])).max(axis=1)
             _raise(least, channels.classes[op.outputs[0]], rows)
     least[FIXED] = 1.0
     # A channel that is always 0 in the samples may have any size in others.
@@ -148,15 +150,11 @@ def _noise(
 
 def _by_input(edit: Edit, op: Operator) -> Factors:
     """Return the weights as (outputs, taps, inputs)."""
-    weights = _real(edit, op.inputs[1])
+    weights = real_values(edit, op.inputs[1])
     if op.opcode == "DEPTHWISE_CONV_2D":  # (1, h, w, inputs * multiplier)
         inputs = edit.tensors[linear_input(op)].shape[-1]
         return np.moveaxis(weights.reshape(-1, inputs, weights.shape[-1] // inputs), -1, 0)
     return weights.reshape(len(weights), -1, weights.shape[-1])
-
-
-def _real(edit: Edit, index: int) -> Factors:
-    return np.asarray(edit.data(index), np.float64)
 
 
 def equalize(model: Model, channels: Channels, factors: Factors, ranges: Ranges) -> Model:
@@ -193,7 +191,7 @@ def _scaled(edit: Edit, op: Operator, by_tensor: Mapping[int, Factors]) -> Opera
         weights, bias = constants_of(op)
         changed = {weights: _weights(edit, op, x, out)}
         if bias >= 0:
-            changed[bias] = _real(edit, bias) / out
+            changed[bias] = real_values(edit, bias) / out
     elif op.opcode in ("ADD", "SUB", "MUL"):
         constants = [index for index in op.inputs if edit.data(index) is not None]
         others = [index for index in op.inputs if index in by_tensor]
@@ -202,18 +200,14 @@ def _scaled(edit: Edit, op: Operator, by_tensor: Mapping[int, Factors]) -> Opera
         factor = (by_tensor[others[0]] if op.opcode == "MUL" else np.ones_like(out)) / out
         if (factor == 1).all():
             return op
-        changed = {constants[0]: _real(edit, constants[0]) * factor}
+        changed = {constants[0]: real_values(edit, constants[0]) * factor}
     else:
         return op
-    fresh = {
-        index: edit.constant(edit.tensors[index].name, values.astype(np.float32))
-        for index, values in changed.items()
-    }
-    return replace(op, inputs=tuple(fresh.get(index, index) for index in op.inputs))
+    return with_constants(edit, op, changed)
 
 
 def _weights(edit: Edit, op: Operator, x: Factors, out: Factors) -> Factors:
-    weights = _real(edit, op.inputs[1])
+    weights = real_values(edit, op.inputs[1])
     if op.opcode == "DEPTHWISE_CONV_2D":
         return weights * np.repeat(x, weights.shape[-1] // len(x)) / out
     x = np.tile(x, weights.shape[-1] // len(x))  # a dense layer may read a flattened image

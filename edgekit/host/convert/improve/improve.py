@@ -25,6 +25,7 @@ from edgekit.host.convert.improve.limits import LOGIT_LIMIT, limit_flat, limit_r
 from edgekit.host.convert.improve.observe import Observer
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rules
 from edgekit.host.convert.improve.ranges import with_moved_ranges
+from edgekit.host.convert.improve.split import split_outliers, watched_tensors
 from edgekit.host.convert.improve.trial import Batch, Trial, try_model, wide_outputs
 from edgekit.host.convert.improve.weights import adjust_weights
 from edgekit.result import Result
@@ -42,7 +43,7 @@ IMPROVEMENTS = ("fold", "equalize", "dense", "flat", "outputs")
 class Improvement(Result):
     """A change of the network before quantization."""
 
-    name: str  # fold, equalize, dense, flat, clip_logits, ranges, weights, outputs
+    name: str  # fold, equalize, dense, flat, split, clip_logits, ranges, weights, outputs
     text: str  # what was changed
     exact: bool  # whether the float network's answers stay the same; false for what was requested
     float_snr_db: float | None  # of the changed float network to the original; None: bit-equal
@@ -61,6 +62,7 @@ class Choice:
     clip_logits: bool = False
     ranges: RangeRule = field(default_factory=RangeRule)
     tensors: tuple[tuple[str, RangeRule], ...] = ()  # other rules for some tensors, by name
+    split_channels: bool = False
     round_weights: bool = False
     correct_biases: bool = False
     is_tuned: bool = False  # `tune` chose it: it needs no advice
@@ -138,6 +140,8 @@ class Improver:
         best = self._made(model)
         for name, change in self._changes():
             best = self._better(best, name, change)
+        if self._choice.split_channels:
+            best = self._with_split_channels(best, batches)
         if self._choice.ranges.kind != MIN_MAX or self._choice.tensors:
             best = self._ranged(best, batches)
         if self._choice.round_weights or self._choice.correct_biases:
@@ -243,6 +247,22 @@ class Improver:
         self._apply("ranges", text, before, after)
         if not after.is_better_than(before):
             self._advise(f"--ranges {rule} does not make the model better: leave it out")
+        return made
+
+    def _with_split_channels(self, best: _Made, batches: Callable[[], Iterable[Batch]]) -> _Made:
+        observer = Observer(best.model, watched_tensors(best.model))
+        for _ in observer.watch(list(each) for each in batches()):
+            pass
+        changed = split_outliers(best.model, observer.ranges)
+        if changed is None:
+            return best
+        model, text = changed
+        proof = self._proof(model)
+        if proof is not None and proof < _LEAST_PROOF_DB:
+            return best
+        made = self._made(model)
+        before, after = self._trial(best), self._trial(made)
+        self._apply("split", text, before, after, exact=True, proof=proof)
         return made
 
     def _own_rules(self, model: Model) -> dict[int, RangeRule]:
