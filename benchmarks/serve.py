@@ -3,7 +3,7 @@
 
 Usage: python benchmarks/serve.py [--clients 50] [--seconds 60]
 
-A model that recognizes colours is asked with pictures of three colours; an answer with another
+Clients send pictures of three colours to a model that recognizes colours; an answer with another
 colour than its picture's is mixed up. The same requests one after the other are the comparison.
 Needs Linux (the memory is read from /proc).
 """
@@ -27,7 +27,7 @@ _WARM_S = 5
 
 
 def main() -> None:
-    """Run the clients, and print what came of it."""
+    """Run the clients, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)

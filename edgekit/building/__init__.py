@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way in one command: every step, done again only if something changed."""
+"""All steps in one command; a step runs again only if something changed."""
 
 from __future__ import annotations
 

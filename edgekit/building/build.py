@@ -98,7 +98,7 @@ class _Work:
     options: Mapping[str, Any]  # all that the result depends on beside the files
     writes: tuple[str, ...] = ()  # files in the folder, beside NAME.json
     optional: tuple[type[EdgeKitError], ...] = ()  # errors that do not end the build
-    journal: Path | None = None  # of a step that goes on where it was interrupted
+    journal: Path | None = None  # of a step that continues where it was interrupted
 
 
 def build(  # noqa: PLR0913 - public: its options are keywords
@@ -145,7 +145,7 @@ def build(  # noqa: PLR0913 - public: its options are keywords
             in an ``edgekit.toml`` this is an InputError.
         UnsafeModelError: An ``edgekit.toml`` that is not trusted would run code.
         EdgeKitError: As the functions of the steps. The files of finished steps stay, and the next
-            build goes on from there.
+            build continues from there.
     """
     if Path(source).suffix == ".toml":
         if data is not None or eval_data is not None or gates is not None or options:

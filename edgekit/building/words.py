@@ -48,7 +48,7 @@ def verdict(documents: Mapping[str, _Document]) -> str:
 
 
 def readme(source: str, steps: Sequence[BuildStep], again: str) -> str:
-    """Return the README of a build's folder: what was made of ``source``, and how to go on.
+    """Return the README of a build's folder: what was made of ``source``, and how to continue.
 
     ``again`` is the command that repeats the build.
     """
@@ -69,7 +69,7 @@ def readme(source: str, steps: Sequence[BuildStep], again: str) -> str:
         "|---|---|",
         *(f"| {step.name} | {_cell(step)} |" for step in steps),
         "",
-        "To go on, in this folder:",
+        "Next commands, in this folder:",
         "",
         "```",
         "# again, but only what changed:",

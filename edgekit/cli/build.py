@@ -119,7 +119,7 @@ def build(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Go the whole way: convert, check, compile, evaluate, benchmark, bundle, report."""
+    """Do all steps: convert, check, compile, evaluate, benchmark, bundle, report."""
     require_host_python("build")
     from edgekit.building import BuildGates
     from edgekit.building import build as run_build

@@ -29,7 +29,7 @@ def files(*suffixes: str) -> Callable[[str], List[str]]:
         if not start.startswith("."):
             fitting = [each for each in fitting if not each.name.startswith(".")]
         found = [place + each.name for each in fitting if each.name.lower().endswith(suffixes)]
-        # For a single folder return an empty list: the shell then enters it, and the word goes on.
+        # For a single folder return an empty list: the shell then enters it.
         folders = [f"{place}{each.name}/" for each in fitting if each.is_dir()] if found else []
         answer = [*found, *(each for each in folders if each[:-1] not in found)]
         # The shells' scripts insert words without quotes; if a word needs them, the list is empty.

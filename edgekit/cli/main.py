@@ -83,10 +83,10 @@ COMMANDS = (
 _INTERRUPTED = 130
 # Commands that keep what they did.
 _GO_ON = {
-    "build": "the same command goes on where it ended",
-    "evaluate": "add --resume to go on after the last batch in the journal",
-    "train": "add --resume to go on after the last finished epoch",
-    "tune": "the same command goes on after the last trial",
+    "build": "the same command continues where it stopped",
+    "evaluate": "add --resume to continue after the last batch in the journal",
+    "train": "add --resume to continue after the last finished epoch",
+    "tune": "the same command continues after the last trial",
 }
 _COMPLETION = "_EDGEKIT_COMPLETE"  # set by the scripts of --install-completion
 # Errors that pathlib raises for a path that it cannot examine, instead of returning False.
@@ -270,7 +270,7 @@ def _status(words: List[str]) -> int:
 
 
 def _how_to_go_on(words: List[str]) -> str:
-    """Return how an interrupted command goes on; "" if it would begin again."""
+    """Return how to continue an interrupted command; empty if it would start from the beginning."""
     name = _requested(words)
     if name == "evaluate" and not any(word.startswith("--journal") for word in words):
         return ""

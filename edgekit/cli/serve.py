@@ -70,7 +70,7 @@ def serve(
     timeout_sec: DeviceTimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer images with models: a page for people, and an API for programs."""
+    """Serve models: a web page for people, and an API for programs."""
     from edgekit.extras import require
 
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):

@@ -30,7 +30,7 @@ def sources(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Install converters for networks of other frameworks, each in an own environment."""
+    """Install converters for networks of other frameworks, each in its own environment."""
     require_host_python("sources")
     from edgekit.host.convert import environments
 

@@ -32,7 +32,7 @@ class ShardRunner:
     """Loaded models that answer shards, in a worker's process; one thread at a time uses it."""
 
     def __init__(self, models: Models, index: int = 0) -> None:
-        """Load the models; ``index`` counts the runners of a process, each with an own device."""
+        """Load the models; ``index`` counts the runners of a process, each with its own device."""
         self.token, self.index = models.token, index
         how = replace(models.options, device=_device(models.options.device, index))
         with contextlib.ExitStack() as stack:

@@ -237,7 +237,7 @@ ERROR_CODES = tuple(
         ),
         (
             "confirm.signature",
-            "A report of edgekit confirm without the wanted signature",
+            "A report of edgekit confirm without the expected signature",
             "With --verify-key, every report has to be signed by the owner of that key. Exit "
             "status 3.",
             "The owner signs with edgekit confirm --sign KEY; without --verify-key, reports of "

@@ -79,8 +79,8 @@ def misfits(model: Model, how: Preprocess, where: str, *, is_compiled: bool) -> 
             f"its outputs ({shapes}) are none that Frigate reads",
             f"use an SSD that ends in {_POST_PROCESS}, or a YOLO (v8, v9, 11) with class scores "
             f"(1, N, classes) as logits and boxes (1, N, {_BOX_CHANNELS}) as distributions, in "
-            "outputs of their own; Frigate's detector deepstack asks `edgekit serve`, which reads "
-            "others too",
+            "outputs of their own; for others use Frigate's detector deepstack with `edgekit "
+            "serve`",
         )
     elif kind == YOLO:
         yield from _yolo_misfits(outputs, graph.tensors[graph.inputs[0]])
@@ -147,7 +147,7 @@ def _yolo_misfits(outputs: Sequence[Tensor], image: Tensor) -> Iterator[Misfit]:
     if not any(len(t.shape) == 3 and t.shape[2] > 1 and not _is_boxes(t) for t in outputs):
         yield Misfit(
             "no output has the scores of two classes or more",
-            f"Frigate tells scores from boxes by their size, which is not {_BOX_CHANNELS}",
+            f"Frigate recognizes scores and boxes by their size, which is not {_BOX_CHANNELS}",
         )
 
 

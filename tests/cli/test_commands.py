@@ -224,7 +224,7 @@ def test_ctrl_c_during_the_imports_is_status_130_too(tmp_path: Path) -> None:
         ((), "interrupted"),
         (
             ("--journal", "j"),
-            "interrupted: add --resume to go on after the last batch in the journal",
+            "interrupted: add --resume to continue after the last batch in the journal",
         ),
     ],
 )

@@ -31,7 +31,7 @@ from edgekit.formats.tflite import Tensor
 
 @dataclass(frozen=True)
 class Program:
-    """What has been made, with what one wants to know of it."""
+    """A finished program and the numbers that describe it."""
 
     package: Package
     layout: Layout

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audited vocabulary: which instruction forms, level patterns and orders Google's programs use.
 
-A program inside it does nothing that a chip has not been told by Google's compiler; only its
-numbers differ. What is outside may still be right, but no one has seen a chip do it.
+The instructions of a program inside it are like those of Google's programs; only the numbers in
+them differ. Other programs may be right too, but no chip is known to have run such instructions.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class EvidenceReport(Result):
 
 @dataclass(frozen=True)
 class UserEvidence(Result):
-    """What chips have confirmed, as far as this machine has been told.
+    """What chips have confirmed, by the reports that this machine has.
 
     ``suspects`` are texts of programs that a chip computed differently or did not finish. A text
     can be confirmed by one report and suspected by another: it then is not trusted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole way in one command: its files, and what is done again."""
+"""All steps in one command: its files, and which steps run again."""
 
 from __future__ import annotations
 
