@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from edgekit.edgetpu.chip import RUNTIME_VERSIONS
+from edgekit.edgetpu.evidence import ROWS
 from edgekit.edgetpu.readable import MAX_READABLE_VERSION
 from edgekit.edgetpu.rules import OP_RULES, OpRule
 
@@ -35,6 +36,12 @@ The compiler refuses a whole file if it contains an operator, or a version of on
 Lite 2.5 does not support ("readable up to").
 """
 
+_SIZES = """## Sizes that were seen
+
+The limits of TRANSPOSE and of the resizes lie between these. For a size between a mapped and a
+refused one, and for a factor or an order that is not here, `edgekit check` says *unknown*.
+"""
+
 
 def page() -> str:
     """Return the page's text."""
@@ -44,7 +51,18 @@ def page() -> str:
         *(_row(rule) for _, rule in sorted(OP_RULES.items())),
     ]
     runtimes = ", ".join(map(str, RUNTIME_VERSIONS))
-    return "\n".join([_HEAD, f"Runtime versions are {runtimes}.", "", *rows, ""])
+    sizes = [
+        "| operator | form | compiler | source |",
+        "|---|---|---|---|",
+        *(
+            f"| `{row.opcode}` | {row.form} | {'mapped' if row.mapped else 'refused'} | "
+            f"{row.source} |"
+            for row in ROWS
+        ),
+    ]
+    return "\n".join(
+        [_HEAD, f"Runtime versions are {runtimes}.", "", *rows, "", _SIZES, *sizes, ""]
+    )
 
 
 def _row(rule: OpRule) -> str:

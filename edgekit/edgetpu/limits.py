@@ -12,16 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit.edgetpu.evidence import ROWS, TO_NCHW, TO_NHWC, rows
 from edgekit.edgetpu.operation import MAPPABLE_RANK, Operation, count, nhwc, squeezed
 
 TPU, CPU, UNKNOWN = "tpu", "cpu", "unknown"
 _WORD = 4
 RESHAPE_SEEN_MAPPED, _RESHAPE_SEEN_REFUSED = 98_553, 408_000
-TRANSPOSE_SEEN_MAPPED, _TRANSPOSE_SEEN_REFUSED = 57_600, 102_400
-TRANSPOSE_SEEN = (0, 3, 1, 2)
-# Bilinear by two: 128x128x32 was mapped, 512x512x32 refused (google-coral/edgetpu issue 31).
-_BILINEAR_SEEN_MAPPED, _BILINEAR_SEEN_REFUSED = 128 * 128 * 32, 512 * 512 * 32
-_NEAREST_SEEN_MAPPED = 819_200
+TRANSPOSE_SEEN = TO_NCHW
+TRANSPOSE_SEEN_MAPPED = max(row.elements for row in rows("TRANSPOSE", mapped=True, order=TO_NCHW))
+_TRANSPOSE_SEEN_REFUSED = min(
+    row.elements for row in rows("TRANSPOSE", mapped=False, order=TO_NCHW)
+)
+_FEW_CHANNELS = 4  # with so many, an image of 128 x 128 was mapped in the order TO_NHWC
+_LARGEST_RESIZE = {
+    opcode: max(row.elements for row in rows(opcode, mapped=True))
+    for opcode in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+}
+_BILINEAR_SEEN_REFUSED = 512 * 512 * 32
 _FACTOR_REFUSED = 15
 _MEAN_SEEN_MAPPED, _MEAN_SEEN_REFUSED = 8_192, 32_768
 _SOFTMAX_SEEN_MAPPED = 16_384
@@ -237,7 +244,7 @@ def small_reshape(op: Operation) -> Crossed | None:
 
 
 def small_transpose(op: Operation) -> Crossed | None:
-    """It changes a small tensor from NHWC to NCHW."""
+    """It changes a small tensor from NHWC to NCHW or back."""
     order, shape = op.integers(1), op.in_shape
     if order is None:
         return _refused("its order is computed")
@@ -251,8 +258,12 @@ def small_transpose(op: Operation) -> Crossed | None:
         return _refused(
             f"it moves {elements:,} elements; all seen with 102,400 or more were refused"
         )
-    if order != TRANSPOSE_SEEN:
-        return _unknown(f"its order is {list(order)}; only [0, 3, 1, 2] was seen mapped")
+    if order == TO_NHWC:
+        return _to_nhwc(shape, elements)
+    if order != TO_NCHW:
+        return _unknown(
+            f"its order is {list(order)}; only [0, 3, 1, 2] and [0, 2, 3, 1] were seen mapped"
+        )
     if elements > TRANSPOSE_SEEN_MAPPED:
         return _unknown(
             f"it moves {elements:,} elements; up to 57,600 were seen mapped, 102,400 refused"
@@ -260,8 +271,24 @@ def small_transpose(op: Operation) -> Crossed | None:
     return None
 
 
+def _to_nhwc(shape: tuple[int, ...], elements: int) -> Crossed | None:
+    """Whether a TRANSPOSE from NCHW maps: the more channels, the smaller the image may be."""
+    few = shape[1] <= _FEW_CHANNELS
+    seen = [row for row in ROWS if row.order == TO_NHWC and (row.shape[1] <= _FEW_CHANNELS) == few]
+    mapped = max(row.elements for row in seen if row.mapped)
+    if elements <= mapped:
+        return None
+    what = f"it moves {elements:,} elements of {shape[1]} channels from NCHW to NHWC"
+    refused = min((row.elements for row in seen if not row.mapped), default=None)
+    if refused is None:
+        return _unknown(f"{what}; up to {mapped:,} of 4 channels were seen mapped")
+    if elements >= refused and shape[1] >= min(row.shape[1] for row in seen if not row.mapped):
+        return _refused(f"{what}; {refused:,} were seen refused")
+    return _unknown(f"{what}; up to {mapped:,} were seen mapped, {refused:,} refused")
+
+
 def small_factor(op: Operation) -> Crossed | None:
-    """It resizes by 1 or 2, never by large factors."""
+    """It resizes by 1 or 2, RESIZE_NEAREST_NEIGHBOR also between them; never by large factors."""
     (in_y, in_x, _), (out_y, out_x, _) = nhwc(op.in_shape), nhwc(op.out_shape)
     if (in_y, in_x) == (out_y, out_x):
         return None
@@ -270,15 +297,16 @@ def small_factor(op: Operation) -> Crossed | None:
         return _refused(
             f"{what}; factors of {_FACTOR_REFUSED} and more are refused to protect precision"
         )
-    if op.option("align_corners") or (out_y, out_x) != (2 * in_y, 2 * in_x):
-        return _unknown(
-            f"{what}; only equal sizes and factor 2 without align_corners were seen mapped"
-        )
     is_nearest = op.operator.opcode == "RESIZE_NEAREST_NEIGHBOR"
+    is_double = (out_y, out_x) == (2 * in_y, 2 * in_x)
+    is_between = is_nearest and in_y <= out_y <= 2 * in_y and in_x <= out_x <= 2 * in_x
+    if op.option("align_corners") or not (is_double or is_between):
+        factors = "factors up to 2" if is_nearest else "equal sizes and factor 2"
+        return _unknown(f"{what}; only {factors} without align_corners were seen mapped")
     elements = count(op.out_shape)
     if not is_nearest and elements >= _BILINEAR_SEEN_REFUSED:
         return _refused(f"{what}, {elements:,} elements; so many were seen refused")
-    seen = _NEAREST_SEEN_MAPPED if is_nearest else _BILINEAR_SEEN_MAPPED
+    seen = _LARGEST_RESIZE[op.operator.opcode]
     return (
         None
         if elements <= seen

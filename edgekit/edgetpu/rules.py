@@ -200,7 +200,7 @@ OP_RULES: Mapping[str, OpRule] = {
             max_version=3,
             limits=(_RESIZE,),
             seen_mapped=4,
-            source=f"{_TABLE}; logs of compilers 14.1 and 16",
+            source=f"{_TABLE}; logs of compilers 14.1 and 16, one of EfficientDet-Lite0",
             version_since={3: 14},
         ),
         OpRule(
@@ -263,7 +263,8 @@ OP_RULES: Mapping[str, OpRule] = {
             ),
             seen_mapped=2,
             seen_refused=4,
-            source="google-coral/edgetpu issues 193 and 242; log of compiler 16",
+            source="google-coral/edgetpu issues 193 and 242; log of compiler 16; onnxsim pull "
+            "request 1418",
         ),
         OpRule(
             "TRANSPOSE_CONV",

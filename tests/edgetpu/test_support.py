@@ -94,6 +94,45 @@ def test_transpose_needs_runtime_14_and_a_small_tensor(unary: Unary) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "verdict"),
+    [
+        ((1, 64, 24, 24), "tpu"),
+        ((1, 32, 32, 32), "tpu"),
+        ((1, 3, 128, 128), "tpu"),
+        ((1, 3, 160, 160), "unknown"),
+        ((1, 64, 28, 28), "unknown"),
+        ((1, 16, 64, 64), "unknown"),
+        ((1, 64, 32, 32), "cpu"),
+        ((1, 32, 64, 64), "cpu"),
+    ],
+)
+def test_a_transpose_from_nchw_maps_up_to_the_sizes_that_were_measured(
+    unary: Unary, shape: tuple[int, ...], verdict: str
+) -> None:
+    out = tuple(shape[axis] for axis in (0, 2, 3, 1))
+    model = unary("TRANSPOSE", shape, out, version=2, constants=[[0, 2, 3, 1]])
+    assert last(model).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("side", "out", "verdict"),
+    [(3, 5, "tpu"), (4, 7, "tpu"), (8, 24, "unknown"), (8, 4, "unknown"), (4, 64, "cpu")],
+)
+def test_nearest_neighbors_map_by_factors_up_to_two(
+    unary: Unary, side: int, out: int, verdict: str
+) -> None:
+    model = unary(
+        "RESIZE_NEAREST_NEIGHBOR",
+        (1, side, side, 64),
+        (1, out, out, 64),
+        version=2,
+        constants=[[out, out]],
+        options={"align_corners": False, "half_pixel_centers": False},
+    )
+    assert last(model).verdict == verdict
+
+
+@pytest.mark.parametrize(
     ("side", "out", "align", "verdict"),
     [
         (12, 24, False, "tpu"),
