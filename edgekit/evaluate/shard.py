@@ -95,7 +95,7 @@ class ShardAnswer:
     busy_s: float = 0.0
     batches: Sequence[int] = ()  # samples per inference of each model
     descriptions: Sequence[Description] = ()
-    worker: str = ""  # its process, see `shard_runner.whoami`; a pool replaces it by a name
+    worker: str = ""  # its process, see `desk.whoami`; a pool replaces it by a name
 
 
 class Face:

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
@@ -15,10 +12,13 @@ import numpy as np
 
 from edgekit.data.dataset import Chunk, iter_chunks
 from edgekit.errors import DataError, EdgeKitError
+from edgekit.evaluate.desk import Desk, whoami
 from edgekit.evaluate.setup import open_engines, set_up
 from edgekit.evaluate.shard import Face, Failure, Job, Models, Shard, ShardAnswer, samples_of
 from edgekit.evaluate.work import Answers
 from edgekit.runtime.described import Description
+from edgekit.runtime.devices import device_of
+from edgekit.runtime.select import file_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,8 +33,10 @@ class ShardRunner:
 
     def __init__(self, models: Models, index: int = 0) -> None:
         """Load the models; ``index`` counts the runners of a process, each with its own device."""
-        self.token, self.index = models.token, index
-        how = replace(models.options, device=_device(models.options.device, index))
+        how = models.options
+        if index:
+            is_compiled = file_for(how.device, models.model).is_compiled
+            how = replace(how, device=device_of(how.device, index, is_compiled=is_compiled))
         with contextlib.ExitStack() as stack:
             self._engines = open_engines(stack, models.model, models.against, how, keep_state=False)
             self._stack = stack.pop_all()  # until `close`; an error above closes the first model
@@ -114,11 +116,6 @@ class ShardRunner:
             start += wide
 
 
-def _device(device: str, index: int) -> str:
-    """Return the word for Edge TPU number ``index`` of a worker with several."""
-    return f"{device}:{index}" if index and device in ("usb", "pci") else device
-
-
 class _Due:
     """Keeps the outputs of the samples that are compared; a `Watch`."""
 
@@ -143,58 +140,7 @@ class _Due:
             self.taken.append(([each[rows] for each in inputs], kept))
 
 
-class Desk:
-    """The runners of a worker's process, open for the next shard of the same evaluation."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._free: list[ShardRunner] = []
-        self._used: set[int] = set()
-        self._token = ""
-
-    @contextlib.contextmanager
-    def runner(self, models: Models) -> Iterator[ShardRunner]:
-        """Lend a runner with the models; it stays open for the next shard.
-
-        Those of an earlier evaluation are closed first: an Edge TPU has one owner.
-        """
-        with self._lock:
-            self._token = models.token
-            for other in [each for each in self._free if each.token != models.token]:
-                self._close(other)
-            runner = self._free.pop() if self._free else None
-            if runner is None:
-                index = next(i for i in range(len(self._used) + 1) if i not in self._used)
-                self._used.add(index)
-                try:
-                    runner = ShardRunner(models, index)
-                except BaseException:
-                    self._used.discard(index)
-                    raise
-        try:
-            yield runner
-        except BaseException:
-            with self._lock:
-                self._close(runner)
-            raise
-        with self._lock:
-            self._free.append(runner)
-            if runner.token != self._token:
-                self._close(runner)
-
-    def _close(self, runner: ShardRunner) -> None:
-        if runner in self._free:
-            self._free.remove(runner)
-        self._used.discard(runner.index)
-        runner.close()
-
-
-_DESK = Desk()
-
-
-def whoami() -> str:
-    """Return the name of this process: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+_DESK: Desk[ShardRunner] = Desk()
 
 
 def answer_there(models: Models, job: Job, shard: Shard) -> ShardAnswer | Failure:
@@ -220,7 +166,7 @@ def invoke_there(
 
 def _there(models: Models, function: Callable[[ShardRunner], Any]) -> Any:  # noqa: ANN401
     try:
-        with _DESK.runner(models) as runner:
+        with _DESK.lent(models.token, lambda index: ShardRunner(models, index)) as runner:
             return function(runner)
     except EdgeKitError as error:
         return Failure(whoami(), error)

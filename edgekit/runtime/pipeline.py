@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 from edgekit.errors import UnsupportedModelError
 from edgekit.runtime.base import Backend, Environment, TensorInfo
-from edgekit.runtime.devices import AUTO
+from edgekit.runtime.devices import device_of
 from edgekit.runtime.select import open_backend
 
 if TYPE_CHECKING:
@@ -24,20 +23,9 @@ if TYPE_CHECKING:
 
     Arrays = tuple[NDArray[Any], ...]
 
-_NUMBERED = re.compile(r"(usb|pci)?(?::([0-9]+))?")
 _WAITING = 2  # inferences between two segments: enough for uneven times, few in memory
 _POLL_S = 0.1  # how often a waiting thread looks whether the reader has stopped
 _END = object()
-
-
-def device_of(device: str, segment: int, *, is_compiled: bool) -> str:
-    """Return the device of a segment: ``usb`` is ``usb:0``, ``usb:1`` and so on."""
-    if device == AUTO:
-        return f":{segment}" if is_compiled else device
-    found = _NUMBERED.fullmatch(device)
-    if found is None or not is_compiled:
-        return device
-    return f"{found[1] or ''}:{int(found[2] or 0) + segment}"
 
 
 @dataclass(frozen=True)

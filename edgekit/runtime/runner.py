@@ -262,8 +262,10 @@ class Runner:
         Raises:
             DataError: As for `invoke`.
         """
+        from edgekit.runtime.pipeline import PipelineBackend  # noqa: PLC0415 - seldom used
+
         backend = self._backend
-        if not hasattr(backend, "stream"):
+        if not isinstance(backend, PipelineBackend):
             yield from (self.invoke(*raw, keep_state=True) for raw in inputs)
             return
         with self._turn:

@@ -15,7 +15,7 @@ from edgekit.evaluate import benchmark
 from edgekit.formats.tflite import Model, write_model
 from edgekit.rewrite.segments import segment_models
 from edgekit.runtime import Runner
-from edgekit.runtime.pipeline import device_of
+from edgekit.runtime.devices import device_of
 
 
 def _segments(model: Model, *ends: int) -> list[bytes]:

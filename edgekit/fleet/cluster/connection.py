@@ -8,12 +8,12 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import ExternalToolError, UsageError
-from edgekit.evaluate.shard_runner import whoami
+from edgekit.evaluate.desk import whoami
 from edgekit.extras import require
 from edgekit.version import __version__
 
@@ -79,6 +79,7 @@ class Connection:
                 fix="give local:N for N processes on this computer, or tcp://HOST:8786",
             )
         self._names: dict[str, str] = {}  # whoami() -> name
+        self._required: list[tuple[Callable[[], Mapping[str, str]], str]] = []
         self.client: Any = None
         try:
             self.client = self._connect()
@@ -120,37 +121,58 @@ class Connection:
             self.greet()
         return self._names.get(identity, identity)
 
+    def require(self, facts: Callable[[], Mapping[str, str]], fix: str) -> None:
+        """Check now and in each `greet` that ``facts()`` is the same on all workers as here.
+
+        Raises:
+            ExternalToolError: They differ.
+        """
+        self._required.append((facts, fix))
+        self.greet()
+
     def greet(self) -> None:
         """Read the name of each worker's process, and check that all have this edgekit.
 
         Raises:
-            ExternalToolError: A worker has another version of edgekit, or none.
+            ExternalToolError: A worker has another version of edgekit, or none, or differs in what
+                is required.
         """
         names = {each.address: each.name for each in self.workers()}
-        try:
-            answers = self.client.run(_greeting, on_error="return")
-        except (OSError, ValueError):  # a worker has left meanwhile
-            return
-        for address, answer in answers.items():
+        for address, (identity, version) in self._asked(_greeting, names).items():
             name = names.get(address, address)
-            if isinstance(answer, BaseException):
-                if isinstance(answer, OSError):
-                    continue
-                raise ExternalToolError(
-                    f"the worker {name} cannot run edgekit",
-                    where=address,
-                    why=f"{type(answer).__name__}: {answer}",
-                    fix=f"install edgekit {__version__} in the Python that runs dask worker there",
-                )
-            identity, version = answer
             if version != __version__:
                 raise ExternalToolError(
                     f"the worker {name} has edgekit {version}, this is {__version__}",
                     where=address,
-                    why="shards are answered by the code on the worker, so it must be the same",
+                    why="calls are answered by the code on the worker, so it must be the same",
                     fix=f"install edgekit {__version__} there and start the worker again",
                 )
             self._names[identity] = name
+        for facts, fix in self._required:
+            here = facts()
+            for address, there in self._asked(facts, names).items():
+                if there != here:
+                    raise _other_facts(names.get(address, address), address, here, there, fix)
+
+    def _asked(self, function: Callable[[], Any], names: Mapping[str, str]) -> dict[str, Any]:
+        """Return what a function returns on each worker; without those that leave meanwhile.
+
+        Raises:
+            ExternalToolError: A worker cannot run it.
+        """
+        try:
+            answers: dict[str, Any] = self.client.run(function, on_error="return")
+        except (OSError, ValueError):  # a worker has left meanwhile
+            return {}
+        for address, answer in answers.items():
+            if isinstance(answer, BaseException) and not isinstance(answer, OSError):
+                raise ExternalToolError(
+                    f"the worker {names.get(address, address)} cannot run edgekit",
+                    where=address,
+                    why=f"{type(answer).__name__}: {answer}",
+                    fix=f"install edgekit {__version__} in the Python that runs dask worker there",
+                ) from answer
+        return {key: each for key, each in answers.items() if not isinstance(each, OSError)}
 
     def reconnect(self) -> None:
         """Connect again after the scheduler was lost; wait for it for some minutes.
@@ -241,6 +263,18 @@ _SILENT = logging.CRITICAL  # what matters is reported by ``note``
 
 def _greeting() -> tuple[str, str]:
     return whoami(), __version__
+
+
+def _other_facts(
+    name: str, address: str, here: Mapping[str, str], there: Mapping[str, str], fix: str
+) -> ExternalToolError:
+    differ = [key for key in here if there.get(key) != here[key]]
+    return ExternalToolError(
+        f"the worker {name} differs from this computer: {', '.join(differ)}",
+        where=address,
+        why="; ".join(f"{key} {there.get(key)} there, {here[key]} here" for key in differ),
+        fix=fix,
+    )
 
 
 @contextlib.contextmanager

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the shards of an evaluation on a cluster, and return their answers in order.
 
-This process keeps the shards that have no answer yet; it needs nothing else to continue. If a
-worker's process ends, Dask starts its shard again on another one. If the process ends each time,
-the shard is run in pieces, one at a time, so that only that piece can be the reason. A piece that
-ends a process is divided again, until a single sample is left, which is listed as failed. After the
-loss of the scheduler, all shards without an answer are sent again.
+If a worker's process ends, Dask starts its shard again on another one. If the process ends each
+time, the shard is run in pieces, one at a time, so that only that piece can be the reason. A piece
+that ends a process is divided again, until a single sample is left, which is listed as failed.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,7 +22,7 @@ from edgekit.evaluate.shard import (
     poisoned,
 )
 from edgekit.evaluate.shard_runner import answer_there
-from edgekit.fleet.cluster.connection import killed_worker
+from edgekit.fleet.cluster.calls import Calls
 
 if TYPE_CHECKING:
     from edgekit.fleet.cluster.workers import Workers
@@ -35,7 +32,7 @@ _PIECES = 8  # of a shard that ends its worker's process
 _MOST_POISONED = 10
 
 
-@dataclass
+@dataclass(eq=False)
 class _Slot:
     """A shard, and its answer."""
 
@@ -48,11 +45,10 @@ class ShardsInOrder:
     """Sends the shards of one evaluation, and returns their answers in order."""
 
     def __init__(self, workers: Workers, models: Models, job: Job) -> None:
-        self._workers, self._models, self._job = workers, models, job
+        self._workers, self._job = workers, job
         self._window: list[_Slot] = []  # in the order of the samples
-        self._sent: dict[str, _Slot] = {}  # by the key of the future
+        self._calls: Calls[_Slot] = Calls(workers, answer_there, models)
         self._num_poisoned = 0
-        self._connect()
 
     def answers(self, shards: Iterable[Shard]) -> Iterator[ShardAnswer]:
         """Yield the answers to ``shards`` in their order, which is that of the samples."""
@@ -74,57 +70,31 @@ class ShardsInOrder:
                     del self._window[0]
                     yield answer
         finally:
-            self._cancel()
-
-    def _connect(self) -> None:
-        from distributed import as_completed  # noqa: PLC0415 - loaded by the connection
-
-        client = self._workers.connection.client
-        # A task and not data that are scattered: the scheduler makes it again if its worker dies.
-        self._there = self._workers.submit(copy.copy, self._models, is_anywhere=True)
-        self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
-        self._most = _AHEAD * self._workers.num_slots
+            self._calls.close()
 
     def _has_room(self) -> bool:
-        return len(self._window) < self._most and not any(each.is_suspect for each in self._window)
+        if any(each.is_suspect for each in self._window):
+            return False
+        return len(self._window) < _AHEAD * self._calls.num_slots
 
     def _send(self, slot: _Slot) -> None:
-        future = self._workers.submit(answer_there, self._there, self._job, slot.shard)
-        self._sent[future.key] = slot
-        self._completed.add(future)
+        self._calls.send(slot, self._job, slot.shard)
 
     def _receive(self) -> None:
         """Wait for one answer; if only suspects are left, run the first one alone."""
-        if not self._sent:
+        if not self._calls:
             self._send(next(each for each in self._window if each.answer is None))
-        future, result = next(self._completed)
-        slot = self._sent.pop(future.key)
-        if future.status == "error":
-            self._died(slot, result[1])
+        answer = self._calls.receive()
+        slot, result = answer.name, answer.value
+        if answer.is_killer:
+            self._died(slot)
         elif isinstance(result, ShardAnswer):
             name = self._workers.connection.name_of(result.worker)
             slot.answer = replace(result, worker=name)
-        elif isinstance(result, Failure):
+        else:
             self._failed(slot, result)
-        else:  # cancelled, because the scheduler was lost
-            self._again()
 
-    def _again(self) -> None:
-        """Send everything that has no answer again, to a scheduler that has lost all."""
-        self._workers.connection.reconnect()
-        self._sent.clear()
-        self._connect()
-        for slot in self._window:
-            if slot.answer is None and not slot.is_suspect:
-                self._send(slot)
-
-    def _died(self, slot: _Slot, error: BaseException) -> None:
-        if not isinstance(error, killed_worker()):
-            raise ExternalToolError(
-                "a task of the cluster failed",
-                where=self._workers.connection.address,
-                why=f"{type(error).__name__}: {error}",
-            ) from error
+    def _died(self, slot: _Slot) -> None:
         shard = slot.shard
         if not slot.is_suspect:
             self._workers.connection.note(
@@ -165,9 +135,3 @@ class ShardsInOrder:
                 fix="run edgekit evaluate with --num-samples 10 on a worker's machine to see why",
             )
         slot.answer = poisoned(slot.shard, reason)
-
-    def _cancel(self) -> None:
-        client = self._workers.connection.client
-        if client is not None and self._sent:
-            client.cancel(list(self._sent))
-        self._completed.clear()

@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgekit.errors import ExternalToolError
-from edgekit.evaluate.shard import (
-    Failure,
-    Job,
-    Models,
-    Shard,
-    ShardAnswer,
-)
+from edgekit.evaluate.shard import Failure, Job, Models, Shard, ShardAnswer
 from edgekit.evaluate.shard_runner import describe_there, invoke_there
-from edgekit.fleet.cluster.connection import Connection, killed_worker
+from edgekit.fleet.cluster.calls import Answer, Calls
+from edgekit.fleet.cluster.connection import Connection
 from edgekit.fleet.cluster.in_order import ShardsInOrder
 from edgekit.fleet.cluster.workers import Workers
 
@@ -26,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.runtime.described import Description
+
+T = TypeVar("T")
+K = TypeVar("K")
+_AHEAD = 2  # calls per slot that are sent before their turn
 
 
 def cluster(address: str, *, note: Callable[[str], None] | None = None) -> ClusterPool:
@@ -82,26 +81,76 @@ class ClusterPool(Workers):
     def _call(
         self,
         function: Callable[..., Any],
-        *args: Any,  # noqa: ANN401 - of the function
+        models: Models,
+        *args: object,
     ) -> Any:  # noqa: ANN401 - what it returns
-        """Call a function in one worker, again if the scheduler is lost meanwhile."""
-        while True:
-            future = self.submit(function, *args)
-            try:
-                answer = future.result()
-            except killed_worker() as error:
-                raise ExternalToolError(
-                    "the workers die when they load or run the model",
-                    where=self.connection.address,
-                    why=" ".join(str(error).split()),
-                    fix="run edgekit benchmark MODEL on a worker's machine to see why",
-                ) from error
-            except CancelledError:
-                self.connection.reconnect()
-                continue
-            if isinstance(answer, Failure):
-                raise self.named(answer)
-            return answer
+        """Call a function once, in one of the workers."""
+        calls: Calls[str] = Calls(self, function, models)
+        calls.send("the model", *args)
+        answer = calls.receive()
+        return self.value_of(answer)
+
+    def require(self, facts: Callable[[], Mapping[str, str]], fix: str) -> None:
+        """Check now, and for each worker that joins later, that ``facts()`` is the same as here.
+
+        Args:
+            facts: Returns texts by name, such as the versions of packages; can be pickled.
+            fix: How to make a worker equal.
+
+        Raises:
+            ExternalToolError: They differ on a worker.
+        """
+        self.connection.require(facts, fix)
+
+    def calls(self, function: Callable[..., Any], shared: object) -> Calls[Any]:
+        """Return an empty set of calls ``function(shared, *args)``; see `Calls`."""
+        return Calls(self, function, shared)
+
+    def value_of(self, answer: Answer[Any]) -> Any:  # noqa: ANN401 - what the function returned
+        """Return what a call returned.
+
+        Raises:
+            EdgeKitError: A worker raised it; the error contains the worker's name.
+            ExternalToolError: The worker's process ended each time that the call was started.
+        """
+        if answer.is_killer:
+            raise ExternalToolError(
+                f"the workers die when they work on {answer.name}",
+                where=self.connection.address,
+                why="the process ended each time that the call was started",
+                fix="look at the output of dask worker there, and whether it has enough memory",
+            )
+        if isinstance(answer.value, Failure):
+            raise self.named(answer.value)
+        return answer.value
+
+    def map(self, function: Callable[[K], T], items: Iterable[K]) -> Iterator[tuple[K, T]]:
+        """Yield each item with ``function(item)``, in the order of the items.
+
+        Args:
+            function: Can be pickled, and imported by the workers; called in a worker's process.
+            items: Drawn when there is room for a call.
+
+        Raises:
+            ExternalToolError: A call raised an error, or ends the processes of workers.
+        """
+        source = iter(enumerate(items))
+        waiting: dict[int, K] = {}
+        found: dict[int, T] = {}
+        calls: Calls[int] = Calls(self, _called, function)
+        try:
+            for turn in count():
+                for number, item in islice(source, _AHEAD * calls.num_slots - len(waiting)):
+                    waiting[number] = item
+                    calls.send(number, item)
+                if not waiting:
+                    return
+                while turn not in found:
+                    answer = calls.receive()
+                    found[answer.name] = self.value_of(answer)
+                yield waiting.pop(turn), found.pop(turn)
+        finally:
+            calls.close()
 
     def answers(self, models: Models, job: Job, shards: Iterable[Shard]) -> Iterator[ShardAnswer]:
         """Yield the answers to ``shards`` in their order; each is taken when it can be sent.
@@ -126,3 +175,7 @@ class ClusterPool(Workers):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _called(function: Callable[[K], T], item: K) -> T:
+    return function(item)
