@@ -160,7 +160,7 @@ ClusterOption = Annotated[
     typer.Option(
         metavar="ADDRESS",
         help="Share the work among the workers of a Dask cluster: tcp://HOST:8786, or local:N "
-        "for N processes on this computer. The metrics are the same.",
+        "for N processes on this computer. The results are the same.",
     ),
 ]
 AnchorsOption = Annotated[

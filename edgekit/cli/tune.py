@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Optional
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.clusters import open_pool
 from edgekit.cli.convert import (
     ClassNamesOption,
     ConverterOption,
@@ -23,6 +24,7 @@ from edgekit.cli.convert import (
 )
 from edgekit.cli.options import (
     BatchSizeOption,
+    ClusterOption,
     InputShapeOption,
     PreprocessOption,
     SignatureOption,
@@ -99,33 +101,36 @@ def tune(
     labels: ClassNamesOption = None,
     converter_python: ConverterOption = None,
     trust_source: TrustOption = False,
+    cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search how to convert a network so that its int8 model stays within an accuracy budget."""
     require_host_python("tune")
     from edgekit.host.tune import tune as run_tune
 
-    result = run_tune(
-        source,
-        data=data,
-        eval_data=evaluation,
-        output=output,
-        max_drop=max_drop,
-        max_trials=max_trials,
-        recipe=recipe,
-        journal=journal,
-        preprocess=preprocess,
-        batch_size=batch_size,
-        input_shape=input_shape,
-        signature=signature,
-        inputs=words(inputs),
-        outputs=words(outputs),
-        io=io,
-        labels=labels,
-        converter_python=converter_python,
-        trust_source=trust_source,
-        on_trial=_note_trial,
-    )
+    with open_pool(cluster) as pool:
+        result = run_tune(
+            source,
+            data=data,
+            eval_data=evaluation,
+            output=output,
+            max_drop=max_drop,
+            max_trials=max_trials,
+            recipe=recipe,
+            journal=journal,
+            preprocess=preprocess,
+            batch_size=batch_size,
+            input_shape=input_shape,
+            signature=signature,
+            inputs=words(inputs),
+            outputs=words(outputs),
+            io=io,
+            labels=labels,
+            converter_python=converter_python,
+            trust_source=trust_source,
+            on_trial=_note_trial,
+            pool=pool,
+        )
     warn(result.warnings)
     emit(result, lambda: "\n".join(render(result)), as_json=json)
     if not result.is_met:

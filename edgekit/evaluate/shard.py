@@ -8,11 +8,14 @@ adding them up in the order of the samples has the same result.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
+from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import Batch, identity_of, labels_of
-from edgekit.errors import EdgeKitError
+from edgekit.errors import DataError, EdgeKitError
 from edgekit.evaluate.setup import Evaluation, Settings
 from edgekit.runtime.described import Description
 from edgekit.runtime.options import RunnerOptions
@@ -164,6 +167,51 @@ class Pool(Protocol):
     @property
     def shares_folder(self) -> bool:
         """Whether relative paths mean the same files there as here."""
+
+
+def seen_there(data: Any, *, shares_folder: bool) -> Any:  # noqa: ANN401 - of `open_dataset`
+    """Return a path as workers need it: they may have another current folder."""
+    is_path = isinstance(data, (str, os.PathLike)) and Path(data).exists()
+    return str(Path(data).absolute()) if is_path and not shares_folder else data
+
+
+def read_there(dataset: Dataset, data: Any) -> Any:  # noqa: ANN401 - of `open_dataset`
+    """Return what workers open the data with: a text, or a data set that names files.
+
+    Workers read data that a text or path names, if any sample can be read without those before it.
+    None: the samples are read here and sent.
+    """
+    if not hasattr(dataset, "chunk"):
+        return None
+    if isinstance(data, (str, os.PathLike)):
+        return str(data)
+    return None if isinstance(dataset, ArrayDataset) else dataset
+
+
+def check_samples(
+    dataset: Dataset, here: tuple[int | None, int | None], there: tuple[int | None, int | None]
+) -> None:
+    """Check, in a worker, that it reads the samples of the command.
+
+    Args:
+        dataset: As the worker opened it.
+        here: How many samples the command has, and their identity, if it is known.
+        there: The same of the worker.
+
+    Raises:
+        DataError: They differ.
+    """
+    if there == here:
+        return
+    raise DataError(
+        "a worker finds other samples than the command that started it",
+        where=str(dataset.describe().get("source", "")),
+        why=f"{there[0]} samples on the worker, {here[0]} on the computer with the command"
+        if there[0] != here[0]
+        else "names, sizes or labels differ",
+        fix="give a path that is the same folder on every machine, or an address such as s3://... "
+        "that all of them can read",
+    )
 
 
 def samples_of(evaluation: Evaluation) -> tuple[int | None, int | None]:

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 import numpy as np
 
 from edgekit.data.dataset import Chunk, iter_chunks
-from edgekit.errors import DataError, EdgeKitError
+from edgekit.errors import EdgeKitError
 from edgekit.evaluate.desk import Desk, whoami
 from edgekit.evaluate.setup import open_engines, set_up
-from edgekit.evaluate.shard import Face, Failure, Job, Models, Shard, ShardAnswer, samples_of
+from edgekit.evaluate.shard import (
+    Face,
+    Failure,
+    Job,
+    Models,
+    Shard,
+    ShardAnswer,
+    check_samples,
+    samples_of,
+)
 from edgekit.evaluate.work import Answers
 from edgekit.runtime.described import Description
 from edgekit.runtime.devices import device_of
@@ -88,17 +97,7 @@ class ShardRunner:
         )
         plan = evaluation.plan
         if not isinstance(job.data, Face):
-            seen = samples_of(evaluation)
-            if seen != job.samples:
-                raise DataError(
-                    "a worker finds other samples than the command that started it",
-                    where=str(plan.dataset.describe().get("source", "")),
-                    why=f"{job.samples[0]} samples there, {seen[0]} here"
-                    if seen[0] != job.samples[0]
-                    else "names, sizes or labels differ",
-                    fix="give a path that is the same folder on every machine, or an address such "
-                    "as s3://... that all of them can read",
-                )
+            check_samples(plan.dataset, job.samples, samples_of(evaluation))
         self._dataset = plan.dataset
         self._due = _Due()
         self._answers = Answers(plan, self._engines, evaluation.chosen.judge, self._due)

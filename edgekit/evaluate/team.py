@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import functools
-import os
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
-from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import iter_chunks
 from edgekit.evaluate.result import WorkerRecord
-from edgekit.evaluate.shard import Face, Job, Models, Shard, ShardAnswer, samples_of
+from edgekit.evaluate.shard import (
+    Face,
+    Job,
+    Models,
+    Shard,
+    ShardAnswer,
+    read_there,
+    samples_of,
+    seen_there,
+)
 from edgekit.evaluate.work import Adder, Outcome, watch_again
 from edgekit.formats.model_file import read_model_file
 from edgekit.runtime.latency import median
@@ -72,8 +78,7 @@ class Team:
 
     def seen_there(self, data: Any) -> Any:  # noqa: ANN401 - anything that open_dataset accepts
         """Return a path as workers need it: they may have another current folder."""
-        is_path = isinstance(data, (str, os.PathLike)) and Path(data).exists()
-        return str(Path(data).absolute()) if is_path and not self._pool.shares_folder else data
+        return seen_there(data, shares_folder=self._pool.shares_folder)
 
     def run(
         self,
@@ -176,18 +181,10 @@ def _job_of(
     preprocess: str | Preprocess | None,
     stride: int,
 ) -> Job:
-    """Return ``evaluation`` in a form that can be sent to workers.
-
-    Workers read data that a text or path names, if any sample can be read without those before it.
-    Other samples are read here and sent.
-    """
+    """Return ``evaluation`` in a form that can be sent to workers."""
     plan, settings = evaluation.plan, evaluation.settings
     labels = None if settings.labels is None else tuple(evaluation.names)
-    source: Any = Face(plan.dataset)
-    if hasattr(plan.dataset, "chunk"):
-        if isinstance(data, (str, os.PathLike)):
-            source = str(data)
-        elif not isinstance(plan.dataset, ArrayDataset):
-            source = plan.dataset  # names of files
-    known = (None, None) if isinstance(source, Face) else samples_of(evaluation)
-    return Job(source, preprocess, replace(settings, labels=labels), plan.size, stride, known)
+    source = read_there(plan.dataset, data)
+    known = (None, None) if source is None else samples_of(evaluation)
+    given = Face(plan.dataset) if source is None else source
+    return Job(given, preprocess, replace(settings, labels=labels), plan.size, stride, known)

@@ -102,6 +102,14 @@ class ClusterPool(Workers):
         """
         self.connection.require(facts, fix)
 
+    def name_of(self, identity: str) -> str:
+        """Return the name of a worker's process; check it first if it has joined meanwhile.
+
+        Raises:
+            ExternalToolError: It is not equal in what is required.
+        """
+        return self.connection.name_of(identity)
+
     def calls(self, function: Callable[..., Any], shared: object) -> Calls[Any]:
         """Return an empty set of calls ``function(shared, *args)``; see `Calls`."""
         return Calls(self, function, shared)

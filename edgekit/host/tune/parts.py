@@ -29,9 +29,14 @@ class Parts:
 
     search: Dataset
     report: Dataset
-    num_search: int
+    search_indices: tuple[int, ...]  # of the evaluation data
     num_report: int
     num_left_out: int  # samples that are in the calibration data too
+
+    @property
+    def num_search(self) -> int:
+        """How many samples choose between the trials."""
+        return len(self.search_indices)
 
 
 def divide(evaluation: Dataset, calibration: Dataset) -> Parts:
@@ -69,7 +74,11 @@ def divide(evaluation: Dataset, calibration: Dataset) -> Parts:
     first = spread_indices(total, left // 2, classes, without=shared)
     second = _others(total, {*first, *shared})
     return Parts(
-        subset(evaluation, first), subset(evaluation, second), len(first), len(second), len(shared)
+        subset(evaluation, first),
+        subset(evaluation, second),
+        tuple(first),
+        len(second),
+        len(shared),
     )
 
 

@@ -7,7 +7,7 @@ way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edgekit.errors import EdgeKitError, UnsupportedModelError
@@ -16,7 +16,6 @@ from edgekit.host.convert.outcome import Mapped
 from edgekit.host.convert.recipe import PLAIN, Recipe
 from edgekit.host.tune.bench import Trials
 from edgekit.host.tune.result import Trial
-from edgekit.host.tune.score import Score
 
 _SAMPLES = "samples:95"
 _RANGES = ("percentile:99.99", "percentile:99.9", "percentile:99", _SAMPLES, "mse", "entropy")
@@ -34,7 +33,7 @@ class Step:
     """A change of a recipe."""
 
     text: str
-    change: Callable[[Recipe], Recipe]
+    change: Callable[[Recipe], Recipe | None]  # None: it makes no sense for the recipe
 
 
 @dataclass(frozen=True)
@@ -111,40 +110,60 @@ class Search:
             UnsupportedModelError: No recipe makes a model.
         """
         first, base = self._first()
-        self._try(PLAIN, "plain conversion")
         steps = list(self._space.steps())
-        gains: list[tuple[Step, Score]] = []
-        for step in steps:
-            if self._is_over:
-                return first, self.best
-            trial = self._try(step.change(base.recipe), step.text)
-            if trial.score is not None and base.score is not None:
-                gains.append((step, trial.score))
+        self._trials.expect([PLAIN, *self._recipes(steps, base.recipe)])
+        self._try(PLAIN, "plain conversion")
+        gains = [
+            (step, trial.score)
+            for step, trial in self._try_each(steps, lambda: base.recipe)
+            if trial.score is not None and base.score is not None
+        ]
         # Those that helped most come first; each is added to the best recipe so far.
         gains.sort(key=lambda each: (each[1].drop, -each[1].snr_db))
         while not self._is_over:
             before = self.best
-            for step, _score in gains:
-                if self._is_over:
-                    break
-                self._try(step.change(self.best.recipe), f"{step.text}, with the best so far")
+            added = [replace(s, text=f"{s.text}, with the best so far") for s, _score in gains]
+            for _ in self._try_each(added, lambda: self.best.recipe):
+                pass
             self._try_tensors()
             if self.best is before:
                 break
         return first, self.best
 
+    def _try_each(
+        self, steps: Sequence[Step], start: Callable[[], Recipe]
+    ) -> Iterator[tuple[Step, Trial]]:
+        """Try the steps one after the other, each from ``start()``, until the search is over."""
+        for place, step in enumerate(steps):
+            if self._is_over:
+                return
+            recipe = step.change(start())
+            if recipe is not None:
+                left = self._most - len(self._trials.done)
+                self._trials.expect(self._recipes(steps[place:], start())[:left])
+                yield step, self._try(recipe, step.text)
+
+    @staticmethod
+    def _recipes(steps: Sequence[Step], start: Recipe) -> list[Recipe]:
+        return [each for each in (step.change(start) for step in steps) if each is not None]
+
     def _try_tensors(self) -> None:
         """Try other ranges for the tensors whose rounding costs most, one after the other."""
         if self._is_over:
             return
-        for name in self._trials.worst_tensors(self.best, _MOST_TENSORS):
-            for rule in _OWN_RANGES:
-                if self._is_over:
-                    return
-                recipe = self.best.recipe
-                if rule != recipe.ranges or name in self._space.open_inputs:
-                    changed = _with_own(recipe, ((name, rule),))
-                    self._try(changed, f"range of {name} by {rule}, with the best so far")
+        names = self._trials.worst_tensors(self.best, _MOST_TENSORS)
+        steps = [self._own_range(name, rule) for name in names for rule in _OWN_RANGES]
+        for _ in self._try_each(steps, lambda: self.best.recipe):
+            pass
+
+    def _own_range(self, name: str, rule: str) -> Step:
+        """Return the step that changes the range of one tensor."""
+
+        def change(recipe: Recipe) -> Recipe | None:
+            is_other = rule != recipe.ranges or name in self._space.open_inputs
+            return _with_own(recipe, ((name, rule),)) if is_other else None
+
+        return Step(f"range of {name} by {rule}, with the best so far", change)
 
     @property
     def best(self) -> Trial:

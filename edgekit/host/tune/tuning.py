@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from edgekit import files
 from edgekit.data import Dataset, Preprocess
 from edgekit.data.dataset import identity_of
 from edgekit.evaluate.journal import Journal
+from edgekit.evaluate.shard import seen_there
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.convert.conversion import convert
 from edgekit.host.convert.enforce import NotEdgeTpuModelError
 from edgekit.host.convert.options import shape_words
 from edgekit.host.convert.recipe import PLAIN
-from edgekit.host.tune.bench import Bench, Trials
+from edgekit.host.tune.bench import Attempts, Bench, Trials
+from edgekit.host.tune.crew import Crew, Workers
 from edgekit.host.tune.kept import kept
+from edgekit.host.tune.kit import given, kit_of
 from edgekit.host.tune.network import float_network
 from edgekit.host.tune.options import TuneOptions
 from edgekit.host.tune.parts import divide, open_data
@@ -54,6 +58,7 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
     converter_python: files.PathLike | None = None,
     trust_source: bool = False,
     on_trial: OnTrial | None = None,
+    pool: Workers | None = None,
 ) -> TuneResult:
     """Search how to convert a network so that its int8 model stays within an accuracy budget.
 
@@ -89,12 +94,15 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
         converter_python: As for `convert`.
         trust_source: As for `convert`.
         on_trial: Called after each trial with it and the best one so far.
+        pool: The workers of a cluster that do the trials, see `edgekit.cluster`. The result is the
+            same; workers need the same packages.
 
     Raises:
         UnsupportedModelError: No recipe makes a model.
         DataError: The samples cannot be used, or there are too few; the journal is of another run.
         OutputError: A file cannot be written.
-        ExternalToolError: TensorFlow is missing, crashed or was killed.
+        ExternalToolError: TensorFlow is missing, crashed or was killed; or a worker of ``pool`` has
+            other packages.
         UsageError: The arguments contradict each other or the model.
     """
     options = TuneOptions(
@@ -123,7 +131,7 @@ def tune(  # noqa: PLR0913 - public: its options are keywords
             path, source if isinstance(source, (str, Path)) else "", data, eval_data
         )
     with kept_converters(), tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        return _Run(source, data, eval_data, options, places, Path(folder)).result(
+        return _Run(source, data, eval_data, options, places, Path(folder), pool).result(
             on_trial or (lambda _trial, _best: None)
         )
 
@@ -148,6 +156,7 @@ class _Run:
         options: TuneOptions,
         places: _Places,
         folder: Path,
+        pool: Workers | None,
     ) -> None:
         self._start = time.monotonic()
         self._source, self._data, self._options, self._places = source, data, options, places
@@ -158,8 +167,33 @@ class _Run:
         self._calibration = open_data(data, self._network.reference, how, "train")
         self._evaluation = open_data(evaluation, self._network.reference, how, "test")
         self._parts = divide(self._evaluation, self._calibration)
-        samples = kept(self._calibration)
-        self._bench = Bench(self._network, replace(options, preprocess=how), samples, folder)
+        self._bench_options = replace(options, preprocess=how)
+        self._bench = Bench(
+            self._network,
+            self._bench_options,
+            kept(self._calibration),
+            self._parts.search,
+            folder,
+        )
+        self._given = (data, evaluation)
+        self._pool = pool
+
+    @contextlib.contextmanager
+    def _attempts(self) -> Iterator[Attempts]:
+        """Yield what tries recipes: this process, or the workers of a cluster."""
+        if self._pool is None:
+            yield self._bench
+            return
+        shares = self._pool.shares_folder
+        data, evaluation = (seen_there(each, shares_folder=shares) for each in self._given)
+        kit = kit_of(
+            self._network,
+            self._bench_options,
+            given(self._calibration, data, "train"),
+            given(self._evaluation, evaluation, "test", self._parts.search_indices),
+        )
+        with contextlib.closing(Crew(self._pool, kit, self._bench)) as crew:
+            yield crew
 
     def _preprocess(self) -> str | Preprocess | None:
         """Return how pixels become the input: as requested, else as `convert` finds it."""
@@ -179,8 +213,11 @@ class _Run:
     def result(self, on_trial: OnTrial) -> TuneResult:
         """Search, report and write."""
         options = self._options
-        with Journal(self._places.journal, self._key(), resume=True) as journal:
-            trials = Trials(self._bench, self._parts.search, journal)
+        with (
+            Journal(self._places.journal, self._key(), resume=True) as journal,
+            self._attempts() as attempts,
+        ):
+            trials = Trials(self._bench, attempts, journal)
             space = Space(
                 self._calibration.num_samples, bool(self._bench.wide), self._open_inputs()
             )

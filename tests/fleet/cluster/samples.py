@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -48,3 +49,8 @@ class Harmful:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(())
+
+
+def other_versions() -> dict[str, str]:
+    """Return versions of packages that differ in a worker, a child process, from the tests'."""
+    return {"numpy": "1" if multiprocessing.parent_process() else "2", "pillow": "3"}
