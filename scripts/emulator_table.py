@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/emulator.md: the emulator's results for every compiled model of the corpus.
 
-    python -m scripts.emulator_table CORPUS [PROGRAMS]
+    python -m scripts.emulator_table CORPUS [PROGRAMS] [--only TEXT...]
 
 PROGRAMS is a folder with more compiled models, described by its ``truth.json``. Needs a TensorFlow
 Lite runtime (for the comparison) and about ten minutes, half of them for the reference kernels on
-whole models.
+whole models. With --only, programs whose name contains a TEXT are run, and their rows are replaced
+in the page; the sums over layers stay.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import textwrap
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("programs", type=Path, nargs="?")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT")
     options = parser.parse_args()
     rows, layers = [], Layers()
     for program in programs_of_corpus(options.corpus, options.programs):
+        if options.only and not any(text in program.label for text in options.only):
+            continue
         rows.append(_row(program, layers))
         print(rows[-1], flush=True)
+    if options.only:
+        write_text(_TARGET, _replaced(_TARGET.read_text(), rows))
+        return
     write_text(_TARGET, _page(rows, layers, pooled(options.corpus / "compiled")))
 
 
@@ -118,13 +125,19 @@ def _of_twin(found: Comparison) -> str:
     return f"{words} ({found.num_compared} of {found.num_outputs} outputs)" if some else words
 
 
+def _replaced(page: str, rows: list[Row]) -> str:
+    """Return the page with other lines for the models of ``rows``."""
+    lines = {f"| {row.model} |": f"| {' | '.join(astuple(row))} |" for row in rows}
+    return "".join(
+        lines.pop(line[: line.find(" |") + 2], line.rstrip("\n")) + "\n"
+        for line in page.splitlines(keepends=True)
+    )
+
+
 def _page(rows: list[Row], layers: Layers, halves: str) -> str:
     head = ("model", "runs", "steps", "layers exact, values", "documented arithmetic", "XNNPACK",
             "reference kernels")  # fmt: skip
-    cells = [
-        (row.model, row.runs, row.steps, row.layers, row.twin, row.fast, row.reference)
-        for row in rows
-    ]
+    cells = [astuple(row) for row in rows]
     ran = sum(row.runs == "yes" for row in rows)
     leading_to = (
         f"One step in an early layer spreads: {layers.spread}. Averages next to a half differ in "

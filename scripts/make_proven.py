@@ -6,8 +6,9 @@
 Both are folders with compiled models and a ``truth.json`` that names their sources. Each program of
 a compiler of Google's is run on random inputs and compared, layer by layer, with its source. If it
 is equal (or what differs has multipliers that are not in the program: another conversion), all its
-forms are proven. Takes about a minute; with --check nothing is written, and it fails if the
-packaged data or the page is stale.
+forms are proven. Where there is no source, each softmax is compared by itself: the forms of its
+instructions are proven if all values are equal. Takes about three minutes; with --check nothing is
+written, and it fails if the packaged data or the page is stale.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edgekit.chip.vocabulary.aspects import aspects_of
 from edgekit.chip.vocabulary.proven import PROVEN_FILE, PROVEN_SCHEMA
 from edgekit.files import write_text
 from scripts.compared_programs import CorpusProgram, programs_of_corpus, source_of
+from scripts.softmax_proof import softmax_proofs
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "proven.md"
 
@@ -39,7 +41,12 @@ class Judged:
     family: str  # programs of one network, whatever its size or compiler
     aspects: Counter[str]
     verdict: str  # of the comparison
-    is_proof: bool
+    proven: frozenset[str]  # the aspects for which the comparison is a proof
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the comparison proves every aspect of the program."""
+        return self.proven.issuperset(self.aspects)
 
 
 def main() -> None:
@@ -65,21 +72,27 @@ def judge(corpus: Path, programs: Path) -> Iterator[Judged]:
             for instructions in decode_package(each.operator.package)
             for _, aspect in aspects_of(instructions)
         )
-        found = _compared(each)
-        verdict = found if isinstance(found, str) else _words(found)
-        is_proof = not isinstance(found, str) and found.is_proof
-        yield Judged(each.label, _family(each.label), aspects, verdict, is_proof)
+        verdict, proven = _compared(each, frozenset(aspects))
+        yield Judged(each.label, _family(each.label), aspects, verdict, proven)
 
 
-def _compared(program: CorpusProgram) -> Comparison | str:
+def _compared(program: CorpusProgram, aspects: frozenset[str]) -> tuple[str, frozenset[str]]:
+    """Return the result of the comparison in words, and what it proves of ``aspects``."""
     try:
         chip = EdgeTpu(program.operator.package)
     except EmulationError as error:
-        return f"stops: {error.what}"
+        return f"stops: {error.what}", frozenset()
     part = source_of(program, chip)
-    if part is None:
-        return "no source"
-    return compare(chip, part, random_inputs(chip.executable))
+    if part is not None:
+        found = compare(chip, part, random_inputs(chip.executable))
+        return _words(found), aspects if found.is_proof else frozenset()
+    inference, *_ = decode_package(program.operator.package)
+    proofs = list(softmax_proofs(chip))
+    if not proofs:
+        return "no source", frozenset()
+    values = sum(each.num_values for each in proofs)
+    proven = frozenset(aspect for each in proofs for aspect in each.aspects(inference))
+    return f"no source; {values:,} of {values:,} values of its softmax are equal", proven
 
 
 def _words(found: Comparison) -> str:
@@ -97,12 +110,12 @@ def _family(label: str) -> str:
 
 def document(judged: list[Judged]) -> str:
     """Return proven.json: one aspect on each line."""
-    proven = [each for each in judged if each.is_proof]
+    proven = [each for each in judged if each.proven]
     examples = sorted({each.name for each in proven})
     place = {name: number for number, name in enumerate(examples)}
     rows = []
-    for aspect in sorted({aspect for each in proven for aspect in each.aspects}):
-        owners = [each.name for each in proven if aspect in each.aspects]
+    for aspect in sorted({aspect for each in proven for aspect in each.proven}):
+        owners = [each.name for each in proven if aspect in each.proven]
         first = min(owners, key=lambda name: (len(name), name))
         rows.append(json.dumps([aspect, len(owners), place[first]], separators=(",", ":")))
     head = {"schema": PROVEN_SCHEMA, "programs": len(proven), "examples": examples}
@@ -113,8 +126,8 @@ def document(judged: list[Judged]) -> str:
 
 def page(judged: list[Judged]) -> str:
     """Return docs/proven.md."""
-    proven = [each for each in judged if each.is_proof]
-    known = {aspect for each in proven for aspect in each.aspects}
+    proven = [each for each in judged if each.is_whole]
+    known = {aspect for each in judged for aspect in each.proven}
     stops = [each for each in judged if not known.issuperset(each.aspects)]
     alone = [(each, _unseen(each, judged, same=False)) for each in judged]
     family = [(each, _unseen(each, judged, same=True)) for each in judged]
@@ -125,12 +138,21 @@ def page(judged: list[Judged]) -> str:
         programs=len(judged),
         proven=len(proven),
         aspects=len(known),
-        stops="\n".join(f"- {each.name}: {_cell(set(each.aspects) - known)}" for each in stops),
-        num_stops=len(stops),
+        stops=_stops(stops, known, len(judged)),
+        softmaxes=_SOFTMAXES.format(
+            sum(bool(each.proven) and not each.is_whole for each in judged)
+        ),
         alone=sum(not unseen for _, unseen in alone),
         family=sum(not unseen for _, unseen in family),
         rows="\n".join(rows),
     )
+
+
+def _stops(stops: list[Judged], known: set[str], total: int) -> str:
+    if not stops:
+        return f"None of the {total} programs at hand has any other."
+    rows = (f"- {each.name}: {_cell(set(each.aspects) - known)}" for each in stops)
+    return f"{len(stops)} of the {total} programs at hand have others:\n\n" + "\n".join(rows)
 
 
 def _unseen(program: Judged, judged: list[Judged], *, same: bool) -> set[str]:
@@ -138,9 +160,9 @@ def _unseen(program: Judged, judged: list[Judged], *, same: bool) -> set[str]:
     others = (
         each
         for each in judged
-        if each.is_proof and each is not program and not (same and each.family == program.family)
+        if each is not program and not (same and each.family == program.family)
     )
-    return set(program.aspects).difference(*(each.aspects for each in others))
+    return set(program.aspects).difference(*(each.proven for each in others))
 
 
 def _cell(aspects: set[str]) -> str:
@@ -149,6 +171,10 @@ def _cell(aspects: set[str]) -> str:
     return ", ".join(f"`{each}`" for each in first) + more
 
 
+_SOFTMAXES = """\
+{} programs without a source prove a part: their softmax over the channels of each pixel. A program
+holds all that its softmax needs, so the values that go into it and those that come out were
+compared with the documented arithmetic, and are equal."""
 _PAGE_TEXT = """<!-- made by scripts/make_proven.py; change that, not this page -->
 # What the emulator is proven on
 
@@ -167,7 +193,7 @@ rows, the counters that transfers wait for, and which fence follows another are 
 that edgekit's own compiler verified needs no proof: it was compared with its source when it was
 made.
 
-{num_stops} of the {programs} programs at hand have others:
+{softmaxes}
 
 {stops}
 
