@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgekit.doctor.checks import doctor
     from edgekit.errors import EdgeKitError
     from edgekit.evaluate import benchmark, compare, emulate, evaluate, run
+    from edgekit.evaluate.live import open_live
     from edgekit.explain.explain import explain
     from edgekit.fix.fix import fix
     from edgekit.fix.split import split
@@ -72,6 +73,7 @@ __all__ = [
     "frigate",
     "inspect",
     "open_dataset",
+    "open_live",
     "plan",
     "read_model",
     "report",
@@ -109,6 +111,7 @@ _PUBLIC = {
     "frigate": "edgekit.integrations",
     "inspect": "edgekit.inspect",
     "open_dataset": "edgekit.data",
+    "open_live": "edgekit.evaluate.live",
     "plan": "edgekit.opencompiler.plan",
     "read_model": "edgekit.formats.tflite",
     "report": "edgekit.report.page",

@@ -53,6 +53,12 @@ class Result:
 
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
+    def to_json_line(self) -> str:
+        """Return the JSON document as one line, for streams of documents."""
+        import json  # noqa: PLC0415 - as in to_json
+
+        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False) + "\n"
+
 
 def _plain(value: Any, where: str, non_finite: list[str]) -> Any:  # noqa: ANN401 - a walk over any JSON-able value
     if isinstance(value, enum.Enum):

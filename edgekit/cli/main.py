@@ -29,6 +29,7 @@ from edgekit.cli.streams import (
     QUIET,
     VERBOSE,
     discard_stdout,
+    is_in_lines,
     is_quiet,
     prepare_streams,
     reset_level,
@@ -317,7 +318,8 @@ def _report_usage(error: Any, *, as_json: bool) -> None:  # noqa: ANN401 - a cli
 
 def _print_error(error: EdgeKitError) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(json.dumps(error.to_dict(), indent=2, sort_keys=True) + "\n")
+        indent = None if is_in_lines() else 2
+        sys.stdout.write(json.dumps(error.to_dict(), indent=indent, sort_keys=True) + "\n")
 
 
 def _flush() -> None:

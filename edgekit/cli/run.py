@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 import typer
 from typing_extensions import Annotated
 
+from edgekit.cli.grammar import OneOf
+from edgekit.cli.live import run_live
 from edgekit.cli.options import (
     AnchorsOption,
     DeviceOption,
@@ -26,7 +28,13 @@ from edgekit.cli.options import (
     ThreadsOption,
     UnprovenOption,
 )
-from edgekit.cli.output import JsonOption, emit, note, runs_on, table, temperatures, warn
+from edgekit.cli.output import emit, note, runs_on, table, temperatures, warn
+from edgekit.cli.streams import set_lines
+from edgekit.errors import UsageError
+
+# Copied from edgekit.evaluate.live.options, so that --help is fast. A test compares them.
+DRAWN = ("video", "pictures", "latest")
+STALL_S = 10.0
 
 if TYPE_CHECKING:
     from edgekit.evaluate import Answer, RunResult
@@ -36,9 +44,12 @@ if TYPE_CHECKING:
 def run(
     model: ModelArgument,
     inputs: Annotated[
-        List[Path],
+        List[str],
         typer.Argument(
-            metavar="INPUT...", help="Images, folders of images, patterns, videos, .npy or .npz."
+            metavar="INPUT...",
+            help="Images, folders of images, patterns, videos, .npy or .npz; or what is live: a "
+            "camera (/dev/video0 or 0), an address (rtsp://, http://), - for images or frames "
+            "from standard input.",
         ),
     ],
     output: Annotated[
@@ -73,10 +84,92 @@ def run(
     recover: RecoverOption = False,
     timeout_sec: DeviceTimeoutOption = None,
     unproven: UnprovenOption = False,
-    json: JsonOption = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Folders: go on with each new image, once it is complete."),
+    ] = False,
+    every_frame: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--every-frame/--newest-frame",
+            help="Live: run every frame, or drop those that are old when the model is free; by "
+            "default cameras and streams drop them, the others do not.",
+            show_default=False,
+        ),
+    ] = None,
+    max_frames: Annotated[
+        Optional[int], typer.Option(metavar="COUNT", min=1, help="Live: end after so many answers.")
+    ] = None,
+    stall_sec: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.1, help="Live: without a frame for so long, a source is lost."
+        ),
+    ] = STALL_S,
+    give_up_sec: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Live: end when a lost source does not come back for so long; by default it is "
+            "tried for ever.",
+        ),
+    ] = None,
+    raw_frames: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="WxH[:FORMAT]",
+            help="Standard input is frames without headers, as ffmpeg's rawvideo: "
+            "640x480:rgb24, bgr24 or gray.",
+        ),
+    ] = None,
+    draw: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Live: with -o, write a video (cameras, streams, raw frames), a picture of each "
+            "frame (the others), or only the latest picture.",
+        ),
+        OneOf(*DRAWN),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON document and nothing else; live: one for each frame."
+        ),
+    ] = False,
 ) -> None:
     """Run a model once on each input; print the results, and draw them with --output."""
     from edgekit.evaluate import run as run_model
+    from edgekit.evaluate.live import LiveOptions, is_live
+    from edgekit.evaluate.session import Asked
+    from edgekit.runtime import RunnerOptions
+
+    how = RunnerOptions(
+        device=device,
+        runtime=runtime,
+        kernels=kernels,
+        num_threads=num_threads,
+        fallback=fallback,
+        recover=recover,
+        timeout_s=timeout_sec,
+        unproven=unproven,
+    )
+    live = LiveOptions(
+        watch, every_frame, max_frames, stall_sec, give_up_sec, raw_frames, output, draw
+    )
+    if watch or any(map(is_live, inputs)):
+        set_lines()
+        asked = Asked(
+            task, preprocess, labels, top, score_threshold, iou_threshold, anchors, keep_state
+        )
+        run_live(model, inputs, asked, how, live, as_json=json)
+        return
+    if live != LiveOptions(output=output):
+        raise UsageError(
+            "an option is for live sources, and none is given",
+            fix="leave out --every-frame, --max-frames, --stall-sec, --give-up-sec, --raw-frames "
+            "and --draw; for a folder add --watch",
+        )
 
     result = run_model(
         model,
@@ -89,15 +182,8 @@ def run(
         iou_threshold=iou_threshold,
         anchors=anchors,
         output=output,
-        device=device,
-        runtime=runtime,
-        kernels=kernels,
-        num_threads=num_threads,
         keep_state=keep_state,
-        fallback=fallback,
-        recover=recover,
-        timeout_s=timeout_sec,
-        unproven=unproven,
+        options=how,
     )
     for problem in result.failed:
         note(f"warning: not readable: {problem}")

@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, TextIO
 # Error handlers that do not raise if a terminal's encoding does not have a character.
 _LENIENT = ("backslashreplace", "replace", "xmlcharrefreplace", "namereplace", "ignore")
 QUIET, NORMAL, VERBOSE = -1, 0, 1
-_state: Dict[str, Any] = {"level": NORMAL, "logging": None}
+_state: Dict[str, Any] = {"level": NORMAL, "logging": None, "lines": False}
 
 
 def prepare_streams() -> None:
@@ -88,7 +88,17 @@ def reset_level() -> None:
         import logging
 
         logging.getLogger("edgekit").removeHandler(_state["logging"])
-    _state.update(level=NORMAL, logging=None)
+    _state.update(level=NORMAL, logging=None, lines=False)
+
+
+def set_lines() -> None:
+    """Make stdout a stream of JSON documents, one in a line, until the command ends."""
+    _state["lines"] = True
+
+
+def is_in_lines() -> bool:
+    """Return whether each JSON document on stdout is one line."""
+    return bool(_state["lines"])
 
 
 def is_quiet() -> bool:

@@ -115,6 +115,14 @@ class Session:
         """Remarks on the model, then on single answers."""
         return (*self.decoder.warnings, *self._remarks, *self._said)
 
+    def take_remarks(self) -> tuple[str, ...]:
+        """Return the remarks on single answers since the last call, and forget them.
+
+        What answers without end calls it, so that they do not fill the memory.
+        """
+        said, self._said = tuple(self._said), []
+        return said
+
     def samples(self, item: Item) -> Iterator[Item]:
         """Yield the samples in ``item``."""
         return each_sample(item, self._runner.inputs)

@@ -85,6 +85,7 @@ class ServedModel:
             with self._lock:
                 waited = time.perf_counter() - start
                 answer, meaning, reading = self.session.answer(Item("image", content=content))
+                self.session.take_remarks()
             self.problem = ""
         except DeviceError as error:
             self.problem = error.what

@@ -160,7 +160,7 @@ def test_the_results_on_a_video_are_drawn_as_a_video(make_classifier: Make, tmp_
     for _ in range(3):
         writer.write(np.full((48, 64, 3), (0, 0, 255), np.uint8))  # red, in OpenCV's order
     writer.release()
-    result = run(make_classifier(), [path], output=tmp_path / "out")
+    result = run(make_classifier(), [path], task="classification", output=tmp_path / "out")
     assert [each.top[0].index for each in result.answers] == [0, 0, 0]
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["clip.mp4"]
     with pytest.raises(DataError, match="2 labels"):
