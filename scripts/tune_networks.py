@@ -303,6 +303,26 @@ def _detector(corpus: Corpus) -> Iterator[_Trained]:
     yield _Trained("detector", what, joined, x[:_NUM_CALIBRATED], x_test)
 
 
+def _sensors(corpus: Corpus) -> Iterator[_Trained]:
+    """Four classes that depend on a pressure, a temperature, a share and a voltage."""
+    count = 3000
+    ends = np.array([[99000.0, 103000], [299, 301], [0, 1], [-0.02, 0.02]])
+    share = corpus.rng.uniform(0, 1, (count, 4))
+    x = (ends[:, 0] + share * (ends[:, 1] - ends[:, 0])).astype(np.float32)
+    y = (share[:, 0] > share[:, 1]) + 2 * (share[:, 2] > share[:, 3])
+    trained = _NUM_EVALUATED
+    normal = layers.Normalization()
+    normal.adapt(x[trained:])
+    features = keras.Input((4,))
+    hidden = layers.Dense(32, activation="relu")(normal(features))
+    hidden = layers.Dense(32, activation="relu")(hidden)
+    network = keras.Model(features, layers.Dense(4)(hidden))
+    model = fit(network, x[trained:], y[trained:], LOGITS, 20)
+    what = "four sensor values of very different ranges, with a Normalization layer"
+    some, held_out = x[trained:][:_NUM_CALIBRATED], x[:trained]
+    yield _Trained("sensors", what, model, some, held_out, y[:trained])
+
+
 MAKERS = (
     Maker(("digits",), _digits),
     Maker(("mnist", "mnist-fault"), _mnist),
@@ -311,4 +331,5 @@ MAKERS = (
     Maker(("mobilenet-v3",), _mobilenet_v3),
     Maker(("silu", "silu-fault"), _silu),
     Maker(("detector",), _detector),
+    Maker(("sensors",), _sensors),
 )

@@ -163,6 +163,15 @@ ClipLogitsOption = Annotated[
         "their steps become smaller; a sigmoid is 0 or 1 outside of it.",
     ),
 ]
+NormalizeInputsOption = Annotated[
+    bool,
+    typer.Option(
+        "--normalize-inputs",
+        help="Let the model read (value - mean) / std of each feature of its inputs, with weights "
+        "that undo it: for features of very different ranges. Commands of edgekit normalize by the "
+        "numbers in the model's metadata; code of your own must do it itself.",
+    ),
+]
 QuantizerOption = Annotated[
     str,
     typer.Option(
@@ -217,6 +226,7 @@ def convert(
     no_fix: NoFixOption = False,
     plain: PlainOption = False,
     clip_logits: ClipLogitsOption = False,
+    normalize_inputs: NormalizeInputsOption = False,
     ranges: RangesOption = "minmax",
     recipe: RecipeOption = None,
     quantizer: QuantizerOption = "auto",
@@ -252,6 +262,7 @@ def convert(
             fix=not no_fix,
             plain=plain,
             clip_logits=clip_logits,
+            normalize_inputs=normalize_inputs,
             ranges=ranges,
             recipe=recipe,
             quantizer=quantizer,

@@ -85,6 +85,10 @@ def render(result: InspectResult) -> Iterator[str]:
     for name, tensors in (("input", result.inputs), ("output", result.outputs)):
         for tensor in tensors:
             yield f"{name:11}{tensor.name} {list(tensor.shape)} {tensor.dtype}{_scale(tensor)}"
+    for each in result.features:
+        yield f"{'features':11}{each.input} stores (value - mean) / std"
+        for name, values in (("mean", each.mean), ("std", each.std)):
+            yield f"{'':11}{name} {', '.join(f'{value:.9g}' for value in values)}"
     if result.packages:
         yield from _render_compiled(result)
     yield (

@@ -23,6 +23,7 @@ from edgekit.debug.table import operator_errors, output_errors, whole_noise
 from edgekit.debug.troubles import Place
 from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.formats.features import read_features
 from edgekit.formats.model_file import ModelFile, ModelSource, read_model_file
 from edgekit.progress import Progress
 from edgekit.rewrite import apply_rule, sparse
@@ -128,6 +129,12 @@ def _refuse_not_integer(file: ModelFile) -> None:
             where=file.path,
             why="the operators of a loop or branch cannot be compared one by one",
             fix="unroll loops: convert recurrent layers with a fixed number of steps",
+        )
+    if read_features(file.model):
+        raise UnsupportedModelError(
+            "the inputs of the int8 model store normalized features, those of the float one do not",
+            where=file.path,
+            fix="give an int8 model that was converted without --normalize-inputs",
         )
     ends = {"QUANTIZE", "DEQUANTIZE"}
     inside = [

@@ -37,6 +37,7 @@ _CONSTANT, _LEAST_CONSTANT = 1e-3, 10  # of the largest value; samples
 _NOTHING = 1e-5  # of the largest value: smaller variations are not a signal
 _FEW_INPUTS = 3  # the colours of a picture may differ
 _SMALL_STEPS = 5.0  # of an input's range: values of this average size lose much precision
+_NORMALIZE = "convert with --normalize-inputs; if that changes nothing"
 _OFFSET_STEPS = 16.0  # an input that uses fewer has little information
 _MOST_WIDER = 1.5  # than an input's range
 _MOST_UNUSED = 4.0  # an input's range is this many times wider than the samples
@@ -230,8 +231,8 @@ def _offset_inputs(case: _Case) -> Iterator[Cause]:
             f"the input {ranges.info.name} is between {low:.6g} and {high:.6g}; the range of an "
             f"int8 input includes 0, so its steps are {scale:.3g}, and all samples are within "
             f"{(high - low) / scale:.0f} of them",
-            f"subtract about {(low + high) / 2:.6g} from the samples outside the network, in "
-            "training and in use; a subtraction inside comes too late",
+            f"{_NORMALIZE}, subtract about {(low + high) / 2:.6g} from the samples outside the "
+            "network, in training and in use; a subtraction inside comes too late",
         )
 
 
@@ -247,15 +248,17 @@ def _features(case: _Case) -> Iterator[Cause]:
             continue
         steps = widths / scale
         lost = np.flatnonzero((steps > 0) & (steps < _LOST_STEPS))
-        if not lost.size or steps.max() < _FINE_STEPS:
+        low, high = ranges.ends
+        if not lost.size or high - low < _FINE_STEPS * scale:
             continue
         yield Cause(
             "cause.features",
             f"the input {ranges.info.name} has one scale, steps of {scale:.3g}, and its features "
             f"have very different ranges: {len(lost)} of {len(widths)} "
             f"({span([int(each) for each in lost])}) stay within {_LOST_STEPS:.0f} steps",
-            "scale every feature to the same range outside the network (subtract its mean, divide "
-            "by its deviation), in training and in use; a normalization inside comes too late",
+            f"{_NORMALIZE}, scale every feature to the same range outside the network (subtract "
+            "its mean, divide by its deviation), in training and in use; a normalization inside "
+            "comes too late",
         )
 
 

@@ -175,7 +175,7 @@ def _agrees(runner: Runner, rows: Rows, outputs: Rows) -> bool:
 def _looked_up(runner: Runner, index: int, rows: Any) -> NDArray[Any] | None:  # noqa: ANN401 - array-like
     """Return all rows as input ``index`` stores them if that is a look-up, else None."""
     params = runner.inputs[index].params
-    if params is None or not isinstance(rows, Pixels):
+    if params is None or not isinstance(rows, Pixels) or runner.normalizes(index):
         return None
     codes = quantize(rows.table, params)
     if codes.dtype == np.uint8 and np.array_equal(codes, _PIXELS):

@@ -188,8 +188,8 @@ class OutputPair:
         expected: Sequence[NDArray[Any]],
         actual: Sequence[NDArray[Any]],
     ) -> None:
-        for ranges, values in zip(self.inputs, inputs):
-            ranges.add(np.asarray(values))
+        for index, (ranges, values) in enumerate(zip(self.inputs, inputs)):
+            ranges.add(self._model.normalized(index, np.asarray(values)))
         self._waiting.append((expected, actual))
         self._waiting_bytes += sum(each.nbytes for each in (*expected, *actual))
         is_much = self._waiting_bytes > _JOINED_BYTES or len(self._waiting) >= _JOINED_SAMPLES

@@ -92,11 +92,11 @@ def _real_warnings(runner: Runner, dataset: Any) -> Iterator[str]:  # noqa: ANN4
     total = dataset.num_samples or 0
     some = sorted({int(each) for each in np.linspace(0, total - 1, _LOOKED_AT)}) if total else []
     rows = [dataset.chunk(index, index + 1).inputs for index in some]
-    for info, values in zip(runner.inputs, zip(*rows)):
+    for index, (info, values) in enumerate(zip(runner.inputs, zip(*rows))):
         if info.params is None:
             continue
         low, high = info.params.real_min, info.params.real_max
-        seen = np.asarray(values, np.float64)
+        seen = np.asarray(runner.normalized(index, np.asarray(values)), np.float64)
         seen = seen[np.isfinite(seen)]
         if not seen.size:
             continue

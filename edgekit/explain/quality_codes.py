@@ -179,15 +179,19 @@ QUALITY_CODES = tuple(
             "Features of very different ranges share the scale of one input",
             "An input tensor has one scale. Features that vary by less than a few steps of it are "
             "lost before the first layer; a normalization inside the network is too late.",
-            "Scale every feature to the same range outside the network (subtract its mean, divide "
-            "by its deviation), in training and in use.",
+            "Convert with --normalize-inputs: the model then reads (value - mean) / std of each "
+            "feature, and its weights undo it. If no weights can, scale every feature to the same "
+            "range outside the network (subtract its mean, divide by its deviation), in training "
+            "and in use.",
         ),
         (
             "cause.offset_input",
             "An input is far from 0 compared with its variation",
             "The range of an int8 tensor always contains 0: for values of 300 K plus or minus "
             "half a degree the steps are 1.2 K. A normalization inside the network is too late.",
-            "Subtract the mean from the samples outside the network, in training and in use.",
+            "Convert with --normalize-inputs: the model then reads (value - mean) / std. If no "
+            "weights can undo that, subtract the mean from the samples outside the network, in "
+            "training and in use.",
         ),
         (
             "cause.wide_input",

@@ -10,11 +10,12 @@ from typing import Sequence
 from edgekit.errors import UsageError
 from edgekit.files import PathLike
 from edgekit.formats.darwinn import read_packages
+from edgekit.formats.features import read_features
 from edgekit.formats.model_file import PROGRAM, read_model_file
 from edgekit.formats.tflite_metadata import read_compiler_note
 from edgekit.inspect.compiled import compiler_release, describe_packages
 from edgekit.inspect.graph import describe_operators, describe_tensors
-from edgekit.inspect.result import CpuOperator, InspectResult, InspectSet
+from edgekit.inspect.result import CpuOperator, FeaturesInfo, InspectResult, InspectSet
 from edgekit.inspect.source import place_source
 from edgekit.inspect.together import group_by_token, verdict
 
@@ -75,6 +76,10 @@ def inspect(model: PathLike, *, source: PathLike | None = None) -> InspectResult
         streamed_bytes=sum(each.streamed_bytes for each in described),
         bus_bytes_per_inference=sum(each.bus_bytes_per_inference for each in described),
         bus_bytes_at_load=sum(each.bus_bytes_at_load for each in described),
+        features=tuple(
+            FeaturesInfo(parsed.main.tensors[index].name, each.mean, each.std)
+            for index, each in read_features(parsed).items()
+        ),
     )
     if source is None:
         return result

@@ -24,6 +24,15 @@ class TensorInfo(Result):
 
 
 @dataclass(frozen=True)
+class FeaturesInfo(Result):
+    """An input that stores ``(value - mean) / std`` of each feature (the last axis)."""
+
+    input: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class OperatorInfo(Result):
     """One operator of the graph in the file."""
 
@@ -118,6 +127,7 @@ class InspectResult(Result):
     bus_bytes_per_inference: int
     bus_bytes_at_load: int
     source: str = ""
+    features: tuple[FeaturesInfo, ...] = ()  # of inputs that `convert --normalize-inputs` made
     source_operators: tuple[OperatorInfo, ...] = ()  # of the source, with their places
     compiler_note: CompilerNote | None = None  # of edgekit's own compiler; None: Google's
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Collection, Sequence
 
 from edgekit.errors import UnsupportedModelError
+from edgekit.formats.features import FEATURES_NAME
 from edgekit.formats.tflite import Model
 from edgekit.formats.tflite.part import ends_of
 from edgekit.rewrite.edit import Edit
@@ -17,10 +18,12 @@ def part_model(
 ) -> Model:
     """Return a model of some operators, whose ends are the tensors ``inputs`` and ``outputs``.
 
-    It does not have signatures and metadata, because they describe the ends of the whole. Inputs
-    that no operator reads and that are not outputs are left out.
+    It does not have signatures and metadata, because they describe the ends of the whole, besides
+    how features are normalized. Inputs that no operator reads and that are not outputs are left
+    out.
     """
-    edit = Edit(replace(model, signature_defs=(), metadata={}))
+    kept = {name: index for name, index in model.metadata.items() if name == FEATURES_NAME}
+    edit = Edit(replace(model, signature_defs=(), metadata=kept))
     edit.operators = [model.main.operators[number] for number in sorted(operators)]
     read = {i for op in edit.operators for i in op.inputs}
     edit.inputs = [i for i in inputs if i in read or i in outputs]

@@ -18,6 +18,7 @@ from edgekit.errors import (
     UsageError,
 )
 from edgekit.files import sha256_hex
+from edgekit.formats.features import read_features
 from edgekit.formats.model_file import ModelSource
 from edgekit.formats.tflite import Model
 from edgekit.log import debug, log_is_used
@@ -127,6 +128,7 @@ class Runner:
         self._inputs = self._backend.inputs
         self._expected = tuple((each.shape, np.dtype(each.dtype)) for each in self._inputs)
         self._input_params = tuple(each.params for each in self._inputs)
+        self._features = read_features(self._file.model)
         self._output_params = tuple(each.params for each in self._backend.outputs)
         self._is_stateful = any(is_stateful(file.model) for file in self._files)
         self._recovers = self._options.recover
@@ -321,7 +323,7 @@ class Runner:
             raise _wrong_count(real, self._inputs)
         return tuple(
             [
-                _to_raw(np.asarray(values), info, params)
+                self._stored(np.asarray(values), info, params)
                 for values, info, params in zip(real, self._inputs, self._input_params)
             ]
         )
@@ -332,7 +334,27 @@ class Runner:
         Raises:
             DataError: As for `predict`.
         """
-        return _to_raw(np.asarray(real), self._inputs[index], self._input_params[index])
+        return self._stored(np.asarray(real), self._inputs[index], self._input_params[index])
+
+    def normalizes(self, index: int) -> bool:
+        """Whether input ``index`` stores features that are normalized before."""
+        return self._inputs[index].index in self._features
+
+    def normalized(self, index: int, real: NDArray[Any]) -> NDArray[Any]:
+        """Return real values as input ``index`` stores them, before quantization.
+
+        They are the same unless `convert` normalized the features of the input.
+        """
+        features = self._features.get(self._inputs[index].index)
+        return real if features is None else features.normalized(real)
+
+    def _stored(
+        self, values: NDArray[Any], info: TensorInfo, params: QuantParams | None
+    ) -> NDArray[Any]:
+        features = self._features.get(info.index)
+        if features is not None and values.dtype.kind == "f" and values.shape == info.shape:
+            values = features.normalized(values)
+        return _to_raw(values, info, params)
 
     def to_real(self, *raw: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Convert output tensors to real values."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from edgekit import files
 from edgekit.data.describe import with_notes
 from edgekit.errors import ModelFormatError
+from edgekit.formats.features import FEATURES_NAME
 from edgekit.formats.model_file import ModelFile, read_model_file
-from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, is_compiled, read_model
+from edgekit.formats.tflite import EDGETPU_CUSTOM_OP, add_metadata, is_compiled, read_model
 from edgekit.formats.tflite_metadata import keep_files
 from edgekit.host.compiler.errors import CompilerError
 from edgekit.host.compiler.log import CompilerReport, ModelReport, parse_compiler_log
@@ -96,6 +97,10 @@ def keep_notes(made: Sequence[Made]) -> None:
         is_last = index + 1 == len(made) or made[index + 1].model != each.model
         wanted = source.notes.at_ends(first=is_first, last=is_last)
         content = each.path.read_bytes()
+        entry = source.model.metadata.get(FEATURES_NAME)
+        if is_first and entry is not None and FEATURES_NAME not in read_model(content).metadata:
+            features = source.model.buffers[entry].tobytes()
+            content = add_metadata(content, {FEATURES_NAME: features})
         if is_first and is_last and not ModelFile(content).attachments():
             content = keep_files(source.content, content)
         each.path.write_bytes(with_notes(content, wanted))

@@ -86,6 +86,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
     stop_early: bool = True,
     plain: bool = False,
     clip_logits: bool = False,
+    normalize_inputs: bool = False,
     ranges: str = "minmax",
     recipe: Recipe | files.PathLike | None = None,
     quantizer: str = "auto",
@@ -138,6 +139,9 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
             Otherwise it is quantized first, so that the error contains the ``model``.
         plain: Quantize the network as it is, without what improves it.
         clip_logits: Limit scores (logits) far beyond -16 to 16 to that range.
+        normalize_inputs: Let the model read ``(value - mean) / std`` of each feature of its inputs
+            of real numbers, with weights that undo it. Mean and std are in its metadata, by which
+            edgekit's commands and `Runner` normalize; other code must do so itself.
         ranges: How the ranges of tensors come from the values on the samples: ``minmax``, ``mse``,
             ``entropy``, ``percentile:P`` (of the values), such as ``percentile:99.99``, or
             ``samples:P`` (of the samples), such as ``samples:95``.
@@ -174,6 +178,7 @@ def convert(  # noqa: PLR0913 - public: its options are keywords
         fix=fix,
         plain=plain,
         clip_logits=clip_logits,
+        normalize_inputs=normalize_inputs,
         ranges=ranges,
         quantizer=quantizer,
         custom_objects=tuple(custom_objects or ()),
@@ -416,6 +421,11 @@ class _Conversion:
     def _improved(self, child: ConverterChild, quantizer: Quantizer, network: ModelFile) -> bytes:
         """Return the integer model of the network with what improves it."""
         calibration = self._samples.required()
+        if self._options.normalize_inputs and self._samples.pixels.used_for(self._samples.dataset):
+            raise UsageError(
+                "--normalize-inputs is for features, and the data are pixels",
+                fix="leave it out: --preprocess states how pixels become the input",
+            )
         improver = Improver(
             network,
             self._options.choice,

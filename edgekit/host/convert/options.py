@@ -39,6 +39,7 @@ _DEFAULTS = {
     "no_fix": False,
     "plain": False,
     "clip_logits": False,
+    "normalize_inputs": False,
     "ranges": MIN_MAX,
     "quantizer": AUTO,
 }
@@ -66,6 +67,7 @@ class ConvertOptions:
     fix: bool = True
     plain: bool = False
     clip_logits: bool = False
+    normalize_inputs: bool = False
     ranges: str = MIN_MAX
     recipe: Recipe | None = None
     recipe_name: str = ""  # its file, for the result
@@ -90,6 +92,7 @@ class ConvertOptions:
         RangeRule.parse(self.ranges)
         for option, is_given in (
             ("--clip-logits", self.clip_logits),
+            ("--normalize-inputs", self.normalize_inputs),
             ("--ranges", self.ranges != MIN_MAX),
             ("--plain", self.plain),
             ("--quantizer", self.quantizer != AUTO),
@@ -158,6 +161,7 @@ class ConvertOptions:
         yield "--replace-activations", self.replace_activations is not None
         yield "--plain", self.plain
         yield "--clip-logits", self.clip_logits
+        yield "--normalize-inputs", self.normalize_inputs
         yield "--ranges", self.ranges != MIN_MAX
 
     @property
@@ -171,7 +175,9 @@ class ConvertOptions:
         if self.recipe is not None:
             return self.recipe.choice
         improvements = () if self.plain else None
-        return Choice(improvements, self.clip_logits, RangeRule.parse(self.ranges))
+        rule = RangeRule.parse(self.ranges)
+        normalizes = self.normalize_inputs
+        return Choice(improvements, self.clip_logits, rule, normalize_inputs=normalizes)
 
     @property
     def improves(self) -> bool:
@@ -265,6 +271,7 @@ class ConvertOptions:
             labels=self.labels,
             plain=self.plain,
             clip_logits=self.clip_logits,
+            normalize_inputs=self.normalize_inputs,
             ranges=self.ranges,
             quantizer=self.quantizer,
             min_agreement=self.gates.min_agreement,

@@ -40,6 +40,7 @@ class Recipe(Result):
     tensors: tuple[tuple[str, str], ...] = ()  # name of a tensor, its own rule for the range
     round_weights: bool = False  # round weights for the least error of each layer's output
     correct_biases: bool = False  # let biases cancel the mean error of rounded weights
+    normalize_inputs: bool = False  # give every feature of an input the whole range
     split_channels: bool = False  # compute channels with extreme values or weights twice
     sample_set: int = 0  # which of the disjoint choices of ``num_samples`` samples
 
@@ -51,6 +52,7 @@ class Recipe(Result):
             self.clip_logits,
             RangeRule.parse(self.ranges),
             tuple((name, RangeRule.parse(rule)) for name, rule in self.tensors),
+            self.normalize_inputs,
             self.split_channels,
             self.round_weights,
             self.correct_biases,
@@ -77,6 +79,7 @@ class Recipe(Result):
             words.append(f"activations {self.replace_activations}")
         if self.tensors:
             words.append(f"own ranges of {len(self.tensors)} tensors")
+        words += ["normalized inputs"] * self.normalize_inputs
         words += ["split channels"] * self.split_channels
         words += ["rounded weights"] * self.round_weights
         words += ["corrected biases"] * self.correct_biases
@@ -141,6 +144,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "replace_activations": (str, "a text"),
     "round_weights": (bool, "true or false"),
     "correct_biases": (bool, "true or false"),
+    "normalize_inputs": (bool, "true or false"),
     "split_channels": (bool, "true or false"),
     "sample_set": (int, "a number"),
 }

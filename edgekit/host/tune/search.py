@@ -48,6 +48,8 @@ class Space:
         """Yield the steps, those that help most often first."""
         if self.has_wide_logits:
             yield Step("clip logits", lambda recipe: replace(recipe, clip_logits=True))
+        if self.open_inputs:
+            yield Step("normalized inputs", lambda recipe: replace(recipe, normalize_inputs=True))
         for rule in _RANGES:
             yield Step(f"ranges {rule}", lambda recipe, r=rule: replace(recipe, ranges=r))  # type: ignore[misc] # bound now
         if self.open_inputs:  # odd samples are odd in every tensor

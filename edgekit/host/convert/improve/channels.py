@@ -9,7 +9,7 @@ channels on both sides of them form one class, with one factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,12 +80,16 @@ class Channels:
         return [index for index, classes in self.classes.items() if (classes != FIXED).any()]
 
 
-def find_channels(model: Model) -> Channels:
+def find_channels(model: Model, *, with_inputs: bool = False) -> Channels:
     """Return the classes of the channels of a float network with static shapes.
 
-    Those of a network with several subgraphs are all fixed.
+    Those of a network with several subgraphs are all fixed, those of the model's outputs always,
+    and those of its inputs unless ``with_inputs``.
     """
-    return _Finder(Edit(model)).found() if is_editable(model) else Channels({}, FIXED + 1)
+    if not is_editable(model):
+        return Channels({}, FIXED + 1)
+    edit = Edit(model)
+    return _Finder(edit).found([*edit.outputs] if with_inputs else [*edit.inputs, *edit.outputs])
 
 
 class _Finder:
@@ -104,9 +108,9 @@ class _Finder:
                 count += tensor.shape[-1]
         self._count = count
 
-    def found(self) -> Channels:
+    def found(self, fixed: Iterable[int]) -> Channels:
         edit = self._edit
-        for index in (*edit.inputs, *edit.outputs):
+        for index in fixed:
             self._fix(index)
         for index, tensor in enumerate(edit.tensors):
             if tensor.is_variable:

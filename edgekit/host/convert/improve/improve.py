@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.formats.features import FEATURES_NAME, Features, features_entry, read_features
 from edgekit.formats.model_file import ModelFile
-from edgekit.formats.tflite import Model
+from edgekit.formats.tflite import Model, add_metadata
 from edgekit.host.convert.improve.channels import find_channels
 from edgekit.host.convert.improve.dense import convolve_dense
 from edgekit.host.convert.improve.equalize import equalize, find_factors, num_changed
 from edgekit.host.convert.improve.fold import fold_constants_into_layers
+from edgekit.host.convert.improve.inputs import normalize_inputs
 from edgekit.host.convert.improve.limits import LOGIT_LIMIT, limit_flat, limit_ranges, limit_values
 from edgekit.host.convert.improve.observe import Observer
 from edgekit.host.convert.improve.range_rules import MIN_MAX, RangeRule, with_rules
@@ -31,6 +33,8 @@ from edgekit.host.convert.improve.weights import adjust_weights
 from edgekit.result import Result
 
 _LEAST_PROOF_DB = 100.0  # rounding in float32 alone leaves about 120 to 130 dB
+# Of values far from 0, where the original rounds more than what is compared with it.
+_LEAST_PROOF_OF_INPUTS_DB = 60.0
 _PROVED_ON = 8  # samples
 _MOST_MEASURED = 64  # batches that show what the layers read
 
@@ -43,7 +47,8 @@ IMPROVEMENTS = ("fold", "equalize", "dense", "flat", "outputs")
 class Improvement(Result):
     """A change of the network before quantization."""
 
-    name: str  # fold, equalize, dense, flat, split, clip_logits, ranges, weights, outputs
+    # fold, equalize, dense, flat, split, clip_logits, ranges, inputs, weights, outputs
+    name: str
     text: str  # what was changed
     exact: bool  # whether the float network's answers stay the same; false for what was requested
     float_snr_db: float | None  # of the changed float network to the original; None: bit-equal
@@ -62,6 +67,7 @@ class Choice:
     clip_logits: bool = False
     ranges: RangeRule = field(default_factory=RangeRule)
     tensors: tuple[tuple[str, RangeRule], ...] = ()  # other rules for some tensors, by name
+    normalize_inputs: bool = False
     split_channels: bool = False
     round_weights: bool = False
     correct_biases: bool = False
@@ -98,6 +104,7 @@ class Improver:
         self._samples = samples
         self._trials: dict[str, Trial] = {}  # by the model's hash
         self._places: Sequence[int] = ()  # outputs, counted from 0
+        self._features: dict[str, Features] = {}  # of inputs, by name
         self._reference = network  # what the integer model is to equal
         self.applied: list[Improvement] = []
         self.notes: list[str] = []
@@ -144,6 +151,8 @@ class Improver:
             best = self._with_split_channels(best, batches)
         if self._choice.ranges.kind != MIN_MAX or self._choice.tensors:
             best = self._ranged(best, batches)
+        if self._choice.normalize_inputs:
+            best, batches = self._with_normalized_inputs(best, batches)
         if self._choice.round_weights or self._choice.correct_biases:
             best = self._with_weights(best, batches)
         self.best = best.model
@@ -161,7 +170,10 @@ class Improver:
         return (each for each in changes if self._choice.wants(each[0]))
 
     def _made(self, model: Model) -> _Made:
-        return _Made(model, self._quantize(model))
+        content = self._quantize(model)
+        if self._features:
+            content = add_metadata(content, {FEATURES_NAME: features_entry(self._features)})
+        return _Made(model, content)
 
     def _trial(self, made: _Made) -> Trial:
         file = ModelFile(made.content)
@@ -248,6 +260,29 @@ class Improver:
         if not after.is_better_than(before):
             self._advise(f"--ranges {rule} does not make the model better: leave it out")
         return made
+
+    def _with_normalized_inputs(
+        self, best: _Made, batches: Callable[[], Iterable[Batch]]
+    ) -> tuple[_Made, Callable[[], Iterable[Batch]]]:
+        """Return the model with normalized inputs, and the samples as it reads them."""
+        found = normalize_inputs(best.model, batches)
+        proof = None if found is None else self._proof(found.model)
+        if found is None or (proof is not None and proof < _LEAST_PROOF_OF_INPUTS_DB):
+            self.notes.append(
+                "--normalize-inputs changes nothing: no weights can undo the normalization"
+            )
+            return best, batches
+        tensors = found.model.main.tensors
+        known = read_features(found.model).items()
+        self._features = {tensors[index].name: each for index, each in known}
+        made, names = self._made(found.model), ", ".join(self._features)
+        text = f"the features of {names} are normalized before the network: (value - mean) / std"
+        self._apply("inputs", text, self._trial(best), self._trial(made), exact=True, proof=proof)
+        self.notes.append(
+            f"edgekit normalizes the features of {names} itself; code of your own must do it too: "
+            "edgekit inspect prints mean and std"
+        )
+        return made, lambda: found.batches(batches())
 
     def _with_split_channels(self, best: _Made, batches: Callable[[], Iterable[Batch]]) -> _Made:
         observer = Observer(best.model, watched_tensors(best.model))
