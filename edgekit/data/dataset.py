@@ -6,18 +6,14 @@ from __future__ import annotations
 import itertools
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.data.label_kinds import all_labels, stack_labels
 from edgekit.data.placement import Placement
-
-if TYPE_CHECKING:
-    from typing_extensions import Protocol
-else:
-    Protocol = object  # typing has no Protocol on Python 3.7
+from edgekit.protocol import Protocol
 
 _PEEKED = 64  # samples whose labels are used to find the kind
 

@@ -12,17 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, Tuple
 
 from edgekit.evaluate.metrics import Interval, around, jackknife_half
+from edgekit.protocol import Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from typing_extensions import Protocol
 
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Rows
     from edgekit.evaluate.finite import BadRows
     from edgekit.tasks import Decoder, Meaning
-else:
-    Protocol = object  # typing has no Protocol on Python 3.7
 
 
 Bounds = Mapping[str, Tuple[float, float]]  # metric -> its lowest and highest possible value

@@ -17,16 +17,14 @@ from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import Batch, identity_of, labels_of
 from edgekit.errors import DataError, EdgeKitError
 from edgekit.evaluate.setup import Evaluation, Settings
+from edgekit.protocol import Protocol
 from edgekit.runtime.described import Description
 from edgekit.runtime.options import RunnerOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from typing_extensions import Protocol
 
     from edgekit.data import Dataset, Preprocess
-else:
-    Protocol = object  # typing has no Protocol on Python 3.7
 
 
 @dataclass(frozen=True)

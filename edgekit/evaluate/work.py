@@ -22,18 +22,15 @@ from edgekit.data import Chunk, Dataset, Unreadable, iter_chunks
 from edgekit.errors import DataError
 from edgekit.evaluate.finite import bad_rows
 from edgekit.progress import Progress
+from edgekit.protocol import Protocol
 from edgekit.runtime.latency import median
 
 if TYPE_CHECKING:
-    from typing_extensions import Protocol
-
     from edgekit.data import Batch
     from edgekit.evaluate.engine import Engine, Rows
     from edgekit.evaluate.journal import Journal
     from edgekit.evaluate.judge import Judge
     from edgekit.evaluate.watch import OutputWatch
-else:
-    Protocol = object  # typing has no Protocol on Python 3.7
 
 # Samples that run one by one first: enough for percentiles, little time for a large data set.
 _TIMED_SAMPLES = 100

@@ -6,15 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping
 
+from edgekit.protocol import Protocol
 from edgekit.quant import QuantParams
 from edgekit.result import Result
 from edgekit.runtime.thermal import Thermal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from typing_extensions import Protocol
-else:
-    Protocol = object  # typing has no Protocol on Python 3.7
 
 MOST_TARGETS = 4  # outputs with at most so many numbers are targets of a regression
 
