@@ -18,7 +18,7 @@ from edgekit.formats.tflite import Model, write_model
 from edgekit.host.convert import convert
 from edgekit.opencompiler.estimate import estimate
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
 _NETWORK = """
 import keras

@@ -17,10 +17,10 @@ from edgekit.cli.main import main
 from edgekit.errors import DataError, UsageError
 from edgekit.formats.tflite import read_model
 from edgekit.host.convert import convert
-from edgekit.host.convert.child import kept_converters
+from edgekit.host.convert.child import Converters
 from edgekit.runtime import Runner
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 KINDS = ("keras", "saved_model", "tflite")
 
 
@@ -35,7 +35,7 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(tmp_path_factory: pytest.TempPathFactory, converters: Converters) -> Case:
     import keras  # noqa: PLC0415
 
     image = keras.Input((8, 8, 3), name="image")
@@ -47,7 +47,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp("cut")
     network.save(folder / "n.keras")
     network.export(folder / "saved", verbose=False)
-    convert(folder / "n.keras", output=folder / "n.tflite", mode="float")
+    with converters.used():
+        convert(folder / "n.keras", output=folder / "n.tflite", mode="float")
     samples = np.random.default_rng(5).random((60, 8, 8, 3)).astype(np.float32)
     run: Callable[..., Any] = keras.Model(image, [first, network.output]).predict
     inner, answers = run(samples, verbose=0)
@@ -59,9 +60,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def test_a_network_is_cut_at_an_inner_layer(kind: str, case: Case, tmp_path: Path) -> None:
     """Behind the cut the data are the values of that layer."""
     source, front, back = case.files[kind], tmp_path / "front.tflite", tmp_path / "back.tflite"
-    with kept_converters():
-        first = convert(source, data=case.samples, output=front, outputs=["first"])
-        last = convert(source, data=case.inner, output=back, inputs=["first"])
+    first = convert(source, data=case.samples, output=front, outputs=["first"])
+    last = convert(source, data=case.inner, output=back, inputs=["first"])
     assert [each.shape for each in first.outputs] == [(1, 6, 6, 4)]
     assert [each.shape for each in last.inputs] == [(1, 6, 6, 4)]
     for model, given, expected in (

@@ -11,10 +11,9 @@ import pytest
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import write_model
 from edgekit.host.convert import convert
-from edgekit.host.convert.child import kept_converters
 from tests.host.convert.improve.float_graph import FloatGraph
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 SHAPE = (1, 8, 8, 4)
 
 
@@ -51,10 +50,9 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_network_is_improved_unless_plain_is_given(uneven: Path, tmp_path: Path) -> None:
     source, data = uneven / "float.tflite", uneven / "samples.npz"
-    with kept_converters():
-        made = convert(source, data=data, num_samples=50, output=tmp_path / "a.tflite")
-        again = convert(source, data=data, num_samples=50, output=tmp_path / "b.tflite")
-        plain = convert(source, data=data, num_samples=50, output=tmp_path / "c.tflite", plain=True)
+    made = convert(source, data=data, num_samples=50, output=tmp_path / "a.tflite")
+    again = convert(source, data=data, num_samples=50, output=tmp_path / "b.tflite")
+    plain = convert(source, data=data, num_samples=50, output=tmp_path / "c.tflite", plain=True)
     assert [each.name for each in made.improvements] == ["fold", "equalize", "dense"]
     for each in made.improvements:
         assert each.exact
@@ -99,10 +97,9 @@ def test_boxes_and_scores_get_outputs_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "float.tflite"
     path.write_bytes(write_model(g.model(g.concat(boxes, scores))))
     data = g.random.normal(size=(150, *SHAPE[1:])).astype(np.float32)
-    with kept_converters():
-        made = convert(path, data=data, output=tmp_path / "a.tflite")
-        plain = convert(path, data=data, output=tmp_path / "b.tflite", plain=True)
-        kept = convert(path, data=data, output=tmp_path / "c.tflite", fix=False)
+    made = convert(path, data=data, output=tmp_path / "a.tflite")
+    plain = convert(path, data=data, output=tmp_path / "b.tflite", plain=True)
+    kept = convert(path, data=data, output=tmp_path / "c.tflite", fix=False)
     assert [each.shape for each in plain.outputs] == [(1, 8, 8, 7)]
     assert [each.shape for each in kept.outputs] == [(1, 8, 8, 7)]  # as the quantizer made it
     assert [each.shape for each in made.outputs] == [(1, 8, 8, 4), (1, 8, 8, 3)]
