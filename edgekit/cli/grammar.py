@@ -42,9 +42,18 @@ class Command(TyperCommand):
     earlier: Mapping[str, str] = {}
 
     def parse_args(self, ctx: Any, args: List[str]) -> List[str]:  # noqa: ANN401 - click's context
-        """Replace the earlier spellings, up to a bare ``--``, then parse."""
+        """Replace the earlier spellings, up to a bare ``--``, then parse.
+
+        Raises:
+            ClickException: An option does not exist, or a value is not accepted.
+        """
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [*map(self._today, args[:end]), *args[end:]])
+        try:
+            return super().parse_args(ctx, [*map(self._today, args[:end]), *args[end:]])
+        except ClickException as error:
+            # typer puts the name of Python's exception before its text, since 0.29.
+            error.message = error.message.replace("Value error, ", "", 1)
+            raise
 
     def _today(self, word: str) -> str:
         option, equals, value = word.partition("=")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,11 @@ def install_service(
     paths = [Path(each).resolve() for each in models]
     for path in paths:
         if not path.is_file():
-            raise InputError("the model does not exist or is not a file", where=str(path))
+            raise InputError(
+                "the model does not exist or is not a file",
+                where=str(path),
+                fix="give the path of a .tflite file or a bundle",
+            )
     unit, place = _place(name or re.sub(r"[^A-Za-z0-9_.-]", "-", paths[0].name.split(".")[0]))
     command = (sys.executable, "-m", "edgekit", "serve", *map(str, paths), *words)
     token_path = _write_token(unit, token) if token else ""
@@ -94,7 +99,11 @@ def remove_service(name: str) -> ServiceResult:
     """
     unit, place = _place(name)
     if not place.is_file():
-        raise InputError("there is no such service", where=str(place))
+        raise InputError(
+            "there is no such service",
+            where=str(place),
+            fix=f"list those of edgekit: ls {shlex.quote(str(place.parent))}",
+        )
     place.unlink()
     token = _token_path(unit)
     if token.is_file():

@@ -69,7 +69,8 @@ def test_a_token_is_kept_in_a_file_of_its_own(model: Path) -> None:
 def test_names_and_models_are_checked(model: Path) -> None:
     with pytest.raises(UsageError, match="name of a service"):
         install_service([model], [], name="../x")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="does not exist") as caught:
         install_service([model.with_name("none.tflite")], [])
+    assert caught.value.fix
     with pytest.raises(UsageError, match="no model"):
         install_service([], [])

@@ -24,7 +24,8 @@ def torch_kind(head: bytes, place: Path) -> str | None:
     """Return `PROGRAM` or `PICKLE`; None if the file is not one of PyTorch.
 
     Raises:
-        ModelFormatError: It is a .safetensors file, which has weights only.
+        ModelFormatError: It is a .safetensors file, which has weights only, or a .pt2 file that is
+            not a zip archive.
     """
     suffix = place.suffix.lower()
     if suffix == ".safetensors":
@@ -40,6 +41,13 @@ def torch_kind(head: bytes, place: Path) -> str | None:
         return PROGRAM
     if "data.pkl" in inner:  # TorchScript has one too
         return PICKLE
+    if suffix == ".pt2" and head and not entries:
+        raise ModelFormatError(
+            "the file is not an exported program of PyTorch, or it is damaged",
+            where=str(place),
+            why="it is not a zip archive that can be read",
+            fix=f"copy it again and compare sizes, or export it again in Python: {_EXPORT}",
+        )
     if suffix in _SUFFIXES and head:
         return PROGRAM if suffix == ".pt2" else PICKLE
     return None

@@ -344,6 +344,16 @@ def test_a_damaged_program_is_refused(content: bytes, tmp_path: Path) -> None:
     assert caught.value.code == "model.format"
 
 
+@pytest.mark.parametrize("content", [b"text", b"PK\x03\x04" + bytes(200)])
+def test_a_program_that_is_no_archive_is_refused_before_a_converter_is_needed(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(content)
+    with pytest.raises(ModelFormatError, match="not an exported program of PyTorch"):
+        find_source(path)
+
+
 def test_weights_in_safetensors_are_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     path.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
