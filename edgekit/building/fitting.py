@@ -195,6 +195,8 @@ def resized(model: Model, height: int, where: str = "") -> Model:
             "the network has no single image as its input",
             where=where,
             why=f"the inputs have the shapes {[graph.tensors[i].shape for i in graph.inputs]}",
+            fix="give a network with one input (1, height, width, channels); for others, name a "
+            "function that takes a width or depth: --fit width with package.module:function",
         )
     factor = height / shape[1]
     wanted = (shape[0], height, max(1, round(shape[2] * factor)), shape[3])

@@ -14,9 +14,10 @@ from edgekit.building.fitting import fit, resized
 from edgekit.cli.main import build
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.model_file import ModelFile, read_model_file
-from edgekit.formats.tflite import Model, write_model
+from edgekit.formats.tflite import Model, read_model, write_model
 from edgekit.host.convert import convert
 from edgekit.opencompiler.estimate import estimate
+from tests.conftest import delay
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 
@@ -78,6 +79,13 @@ def test_a_function_is_fitted_by_its_keyword(network: str) -> None:
 def test_a_network_that_fixes_a_size_inside_is_refused(int8_model: Model) -> None:
     with pytest.raises(UnsupportedModelError, match="cannot have an input of 32 by 32") as caught:
         resized(int8_model, 32)
+    assert "package.module:function" in caught.value.fix
+
+
+def test_a_network_without_a_single_image_as_input_is_refused() -> None:
+    model = read_model(delay(3, (1, 3)))
+    with pytest.raises(UnsupportedModelError, match="no single image") as caught:
+        resized(model, 32)
     assert "package.module:function" in caught.value.fix
 
 
