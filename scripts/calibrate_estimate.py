@@ -199,7 +199,7 @@ def _match(table: tuple[tuple[str, str], ...], text: str) -> str:
     return next((name for pattern, name in table if re.search(pattern, text.lower())), "")
 
 
-class _Demands:
+class Demands:
     """The demand of each published network, as a plain model and as a compiled file."""
 
     def __init__(self, corpus: Path) -> None:
@@ -258,7 +258,7 @@ def _joined(first: Demand, second: Demand) -> Demand:
     )
 
 
-def read_rows(path: Path, demands: _Demands) -> tuple[list[Row], list[str]]:
+def read_rows(path: Path, demands: Demands) -> tuple[list[Row], list[str]]:
     """Return the published rows whose network is known, and the names of the others."""
     rows, others = [], []
     with path.open(newline="") as stream:
@@ -289,7 +289,7 @@ def _contradicts(row: Row) -> bool:
     return row.demand.streamed_bytes > row.latency_ms * _LINE_RATE_BYTES_PER_MS
 
 
-def read_cpu_rates(path: Path, demands: _Demands) -> dict[str, float]:
+def read_cpu_rates(path: Path, demands: Demands) -> dict[str, float]:
     """Return the nanoseconds per multiply-accumulate of each CPU: the median over networks."""
     found = defaultdict(list)
     with path.open(newline="") as stream:
@@ -339,14 +339,16 @@ def _cpu_share(found: Fit, row: Row) -> float:
 
 def main(latencies: Path, corpus: Path) -> None:
     """Fit, leave out, write both files."""
-    demands = _Demands(corpus)
+    demands = Demands(corpus)
     published, others = read_rows(latencies, demands)
     rows = [row for row in published if not _contradicts(row)]
     rates = read_cpu_rates(latencies, demands)
     left_out = leave_networks_out(rows, rates)
     found = fit(rows, rates)
     document = calibration(rows, left_out, found)
-    write_text(CALIBRATION_FILE, json.dumps(document, indent=2) + "\n")
+    # Boards that other scripts fit stay.
+    others_fitted = json.loads(CALIBRATION_FILE.read_text("utf-8"))
+    write_text(CALIBRATION_FILE, json.dumps({**others_fitted, **document}, indent=2) + "\n")
     known = {(row.network, row.device) for row in rows}
     checks = [
         LeftOut(row, found.predict(row.device, row.demand), None)

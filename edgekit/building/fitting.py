@@ -18,6 +18,7 @@ import numpy as np
 
 from edgekit.data.iterables import load_function
 from edgekit.data.opening import FUNCTION
+from edgekit.edgetpu.calibration import FEW_ROWS, FITTED, NOT_PUBLISHED
 from edgekit.edgetpu.check import check_model
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.model_file import ModelFile, read_model_file
@@ -99,6 +100,12 @@ def fit(
         raise UsageError(
             f"--fit {knob} with the values {chosen[:4]}",
             fix=f"give one of {', '.join(VALUES)}, and ascending values above 0",
+        )
+    if device in NOT_PUBLISHED:
+        raise UsageError(
+            f"no latency of the device {device} can be predicted",
+            why="too few were published for it",
+            fix=f"choose one of {', '.join((*FITTED, *FEW_ROWS))}",
         )
     make, most_unmapped = _maker(source, knob)
     tried: dict[float, Variant] = {}

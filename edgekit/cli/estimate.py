@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Iterator
 
 import typer
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     from edgekit.edgetpu.estimate import Estimate
 
 # Copied from edgekit.edgetpu, because importing it would make --help slow. A test compares them.
-CONNECTIONS = ("usb3", "usb2", "pcie", "dev-board")
+CONNECTIONS = ("usb3", "usb2", "pcie", "dev-board", "dev-board-mini", "dev-board-micro")
 
 
 def estimate(
     model: ModelArgument,
     device: Annotated[
         str,
-        typer.Option(help="How the Edge TPU is connected; this machine does not need one."),
+        typer.Option(
+            help="How the Edge TPU is connected, or its board; this machine does not need one."
+        ),
         OneOf(*CONNECTIONS),
     ] = "usb3",
     json: JsonOption = False,
@@ -38,13 +41,17 @@ def estimate(
 def render(result: Estimate) -> Iterator[str]:
     """Yield the result for people, line by line, with two significant digits."""
     latency = result.latency_ms
-    yield (
-        f"latency    {_ms(latency.mid)}, likely {_ms(latency.low)} to {_ms(latency.high)} "
-        f"({result.device}, {result.host}; {result.kind} model)"
-    )
+    where = f"({result.device}, {result.host}; {result.kind} model)"
+    is_bound = math.isnan(latency.mid)
+    if is_bound:
+        yield f"latency    not published; at least {_ms(latency.low)} {where}"
+    else:
+        likely = f"likely {_ms(latency.low)} to {_ms(latency.high)}"
+        yield f"latency    {_ms(latency.mid)}, {likely} {where}"
     if result.cost_note:
         yield f"cost from  {result.cost_from}: {result.cost_note}"
-    yield f"first      {_ms(result.first_inference_ms)}, with the upload of parameters"
+    least = "at least " if is_bound else ""
+    yield f"first      {least}{_ms(result.first_inference_ms)}, with the upload of parameters"
     parts = ", ".join(f"{name} {_ms(value)}" for name, value in result.parts_ms.items() if value)
     yield f"of which   {parts}"
     yield f"why        {result.why}"
@@ -56,11 +63,28 @@ def render(result: Estimate) -> Iterator[str]:
         f"parameters {result.on_chip_bytes:,} bytes on the chip, {result.streamed_bytes:,} "
         f"streamed with each inference{crossing}"
     )
+    if result.pipeline:
+        yield _throughput(result)
+    for each in result.published:
+        yield f"published  {each.network}: {each.latency_ms:g} ms ({each.source})"
+    yield from _known_error(result)
+    for sentence in result.beyond_calibration:
+        yield f"beyond     {sentence}; the interval is wider because of this and may be wrong"
+    yield "measured   nothing: there was no Edge TPU"
+
+
+def _throughput(result: Estimate) -> str:
     rates = ", ".join(
         f"{each.num_tpus}: {_rounded(each.throughput_hz)}" for each in result.pipeline
     )
-    yield f"throughput inferences a second by Edge TPUs in a pipeline of even segments: {rates}"
+    return f"throughput inferences a second by Edge TPUs in a pipeline of even segments: {rates}"
+
+
+def _known_error(result: Estimate) -> Iterator[str]:
     known = result.calibration
+    if not known.rows:
+        yield f"error      not known: {known.note}"
+        return
     kind = "all on the Edge TPU" if known.kind == "mapped" else "with a CPU part"
     yield (
         f"error      such estimates ({kind}, {known.device} rows) were off by "
@@ -69,9 +93,6 @@ def render(result: Estimate) -> Iterator[str]:
     )
     if known.note:
         yield f"           {known.note}"
-    for sentence in result.beyond_calibration:
-        yield f"beyond     {sentence}; the interval is wider because of this and may be wrong"
-    yield "measured   nothing: there was no Edge TPU"
 
 
 def _ms(value: float) -> str:

@@ -28,6 +28,7 @@ from edgekit.edgetpu.latency import (
     pipeline_stage,
 )
 from edgekit.edgetpu.limits import CPU, TPU
+from edgekit.edgetpu.published import PUBLISHED, Published
 from edgekit.edgetpu.support import judge_operators
 from edgekit.errors import UnsupportedModelError
 from edgekit.formats.tflite import Model
@@ -45,8 +46,8 @@ class Interval(Result):
     """The estimate, and the range of left-out latencies around such estimates."""
 
     low: float
-    mid: float
-    high: float
+    mid: float  # NaN: no latencies are published for this device; low is the least possible time
+    high: float  # infinity if it is not known
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Estimate(Result):
     device: str
     host: str
     latency_ms: Interval
-    first_inference_ms: float  # with the upload of parameters
+    first_inference_ms: float  # with the upload of parameters; of a bound also a bound
     parts_ms: Parts
     dominant: str  # a name in parts_ms
     why: str
@@ -98,6 +99,7 @@ class Estimate(Result):
     pipeline: tuple[PipelineEstimate, ...]
     calibration: CalibrationNote
     beyond_calibration: tuple[str, ...]
+    published: tuple[Published, ...] = ()  # all latencies published for a board with few of them
 
 
 def estimated_ms(model: Model, device: str = "usb3") -> float | None:
@@ -201,6 +203,9 @@ def estimate_demand(
     kind = "with_cpu" if demand.cpu.opcodes else "mapped"
     accuracy = calibration.with_cpu if demand.cpu.opcodes else calibration.mapped
     spread = math.exp(accuracy.log_error * (_BEYOND if beyond else 1.0))
+    interval = Interval(mid / spread, mid, mid * spread)
+    if calibration.is_bound:
+        interval, beyond = Interval(mid, math.nan, math.inf), remarks
     upload_ms = calibration.ms_per_mb * demand.upload_bytes / 1e6
     if demand.caching_instruction_bytes:
         upload_ms += calibration.overhead_ms
@@ -214,7 +219,7 @@ def estimate_demand(
         cost_note=subject.cost_note,
         device=calibration.device,
         host=calibration.host,
-        latency_ms=Interval(mid / spread, mid, mid * spread),
+        latency_ms=interval,
         first_inference_ms=mid + upload_ms,
         parts_ms=parts,
         dominant=dominant,
@@ -229,7 +234,7 @@ def estimate_demand(
         cpu_operators=demand.cpu.opcodes,
         pipeline=tuple(
             PipelineEstimate(count, 1e3 / stage_ms, streamed)
-            for count in range(1, _MAX_TPUS + 1)
+            for count in range(1, 1 if calibration.device in PUBLISHED else _MAX_TPUS + 1)
             for stage_ms, streamed in [pipeline_stage(demand, parts, calibration, count)]
         ),
         calibration=CalibrationNote(
@@ -241,4 +246,5 @@ def estimate_demand(
             calibration.note,
         ),
         beyond_calibration=beyond,
+        published=PUBLISHED.get(calibration.device, ()),
     )

@@ -44,7 +44,8 @@ def estimate(model: ModelSource, *, device: str = "usb3") -> Estimate:
     Args:
         model: A .tflite file: compiled, or static and quantized; or a bundle, whose compiled model
             is used if it has one.
-        device: ``usb3``, ``usb2``, ``pcie`` or ``dev-board``.
+        device: ``usb3``, ``usb2``, ``pcie``, ``dev-board``, ``dev-board-mini``, or
+            ``dev-board-micro``, for which only the least possible time is known.
 
     Raises:
         InputError: The file cannot be read.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Sequence
 
 from edgekit import files
+from edgekit.edgetpu.calibration import FITTED
 from edgekit.errors import UnsupportedModelError, UsageError
 from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import Model, is_compiled, write_model
@@ -75,13 +76,20 @@ def plan(
             missing. None writes nothing.
 
     Raises:
-        UsageError: ``num_tpus`` is out of range, or larger than the number of operators.
+        UsageError: ``num_tpus`` is out of range, or larger than the number of operators; or the
+            device has one Edge TPU.
         UnsupportedModelError: The model is compiled or has several subgraphs, or cannot be
             estimated.
         OutputError: A segment cannot be written.
     """
     if not 2 <= num_tpus <= _MOST_TPUS:
         raise UsageError(f"--num-tpus is {num_tpus}", fix=f"give 2 to {_MOST_TPUS}")
+    if device not in FITTED:
+        raise UsageError(
+            f"there is no pipeline on the device {device}",
+            why="the board has one Edge TPU, or it is not known",
+            fix=f"choose one of {', '.join(FITTED)}",
+        )
     file = read_model_file(model)
     where = str(model)
     if is_compiled(file.model):

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgekit.edgetpu.calibration import DEVICES, read_calibration
-from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError
+from edgekit.edgetpu.calibration import FITTED, read_calibration
+from edgekit.errors import InputError, ModelFormatError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import (
     Model,
     Operator,
@@ -22,6 +23,7 @@ from edgekit.formats.tflite import (
 )
 from edgekit.opencompiler import compile_program
 from edgekit.opencompiler.estimate import estimate
+from edgekit.opencompiler.plan import plan
 
 _TEST_DATA = "compiled/google-coral__test_data"
 _EDGETPU = "compiled/google-coral__edgetpu"
@@ -78,6 +80,7 @@ def test_missing_and_damaged_files_are_input_errors(tmp_path: Path) -> None:
         (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant", "usb3", 2.6),
         (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "dev-board", 2.6),
         (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "usb2", 10.7),
+        (f"{_EDGETPU}/mobilenet_v2_1.0_224_inat_bird_quant_edgetpu", "dev-board-mini", 18.6),
         (f"{_TEST_DATA}/movenet_single_pose_lightning_ptq_edgetpu", "usb3", 7.1),
         (f"{_TEST_DATA}/posenet_mobilenet_v1_075_353_481_16_quant_decoder_edgetpu", "usb3", 5.8),
     ],
@@ -178,7 +181,7 @@ def _like(tensor: Tensor) -> tuple[tuple[int, ...], str, int, Quantization | Non
     return tensor.shape, tensor.dtype, 0, tensor.quantization
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", FITTED)
 def test_the_stated_error_of_networks_on_the_edge_tpu_is_at_most_8_percent(device: str) -> None:
     """And 90 % of the rows that were left out are in the interval, but for rounding."""
     found = read_calibration(device).mapped
@@ -203,3 +206,16 @@ def test_a_plain_model_is_estimated_within_8_percent(
     """Of the median of what several sources published."""
     latency = estimate(corpus / f"{model}.tflite", device=device).latency_ms
     assert latency.mid == pytest.approx(statistics.median(published_ms), rel=0.08)
+
+
+def test_for_the_dev_board_micro_only_a_bound_and_what_was_published_are_stated(
+    int8_path: Path,
+) -> None:
+    found = estimate(int8_path, device="dev-board-micro")
+    assert 0 < found.latency_ms.low < estimate(int8_path, device="dev-board-mini").latency_ms.low
+    assert (math.isnan(found.latency_ms.mid), math.isinf(found.latency_ms.high)) == (True, True)
+    assert (found.calibration.rows, found.pipeline) == (0, ())
+    assert [each.latency_ms for each in found.published] == [83.0]
+    assert found.to_dict()["latency_ms"]["mid"] is None
+    with pytest.raises(UsageError, match="no pipeline"):
+        plan(int8_path, device="dev-board-micro")
