@@ -93,6 +93,9 @@ def build(
     labels: ClassNamesOption = None,
     replace_activations: ActivationsOption = None,
     clip_logits: Annotated[bool, typer.Option("--clip-logits", help="As for convert.")] = False,
+    normalize_inputs: Annotated[
+        bool, typer.Option("--normalize-inputs", help="As for convert.")
+    ] = False,
     ranges: Annotated[
         Optional[str], typer.Option(metavar="RULE", help="As for convert: minmax, mse, ...")
     ] = None,
@@ -140,6 +143,7 @@ def build(
             "labels": _text(labels),
             "replace_activations": replace_activations,
             "clip_logits": clip_logits,
+            "normalize_inputs": normalize_inputs,
             "ranges": ranges,
             "converter_python": _text(converter_python),
         },
