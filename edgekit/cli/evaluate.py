@@ -196,13 +196,13 @@ def _with_note_on_length(on_progress: Progress) -> Progress:
 
 def render(result: EvaluateResult) -> Iterator[str]:
     """Yield the result for people, line by line."""
-    from edgekit.data import REAL_NUMBERS
+    from edgekit.data import NORMALIZED, REAL_NUMBERS
     from edgekit.evaluate.outputs import describe_agreement
 
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     data = result.data
     yield f"samples    {result.num_samples:,} of {data['source']}"
-    is_real = result.preprocess_reason == REAL_NUMBERS
+    is_real = result.preprocess_reason in {NORMALIZED, REAL_NUMBERS}
     how = "" if is_real else f"{data['preprocess']}: "
     yield f"preprocess {how}{result.preprocess_reason}"
     if result.num_failed:

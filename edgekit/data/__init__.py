@@ -20,6 +20,7 @@ from edgekit.data.opening import FUNCTION, open_dataset
 from edgekit.data.pixels import Pixels
 from edgekit.data.placement import Placement
 from edgekit.data.preprocess import (
+    NORMALIZED,
     REAL_NUMBERS,
     Preprocess,
     fit_default,
@@ -33,6 +34,7 @@ from edgekit.data.preprocess import (
 __all__ = [
     "FUNCTION",
     "MOST_LABEL_BYTES",
+    "NORMALIZED",
     "REAL_NUMBERS",
     "Batch",
     "Chunk",

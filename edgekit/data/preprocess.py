@@ -328,6 +328,7 @@ def preprocess_for(
 
 
 REAL_NUMBERS = "none: the samples are real numbers, which are not changed"
+NORMALIZED = "none: the samples are real numbers, whose features the model's metadata normalizes"
 _REQUESTED, _UNKNOWN = "as requested", "the default: the model's file does not say"
 
 
@@ -347,7 +348,7 @@ def preprocess_reason(
 
 def is_models_own(reason: str) -> bool:
     """Whether a reason of `preprocess_reason` is that the model itself states its preprocessing."""
-    return reason not in ("", _REQUESTED, _UNKNOWN, REAL_NUMBERS)
+    return reason not in ("", _REQUESTED, _UNKNOWN, REAL_NUMBERS, NORMALIZED)
 
 
 def has_same_range(one: Preprocess, other: Preprocess) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 from edgekit.data import (
+    NORMALIZED,
     REAL_NUMBERS,
     Dataset,
     InputSpec,
@@ -171,9 +172,9 @@ def set_up(
         warning = other_pixels_warning(how, prepared)
     given = names if settings.labels is not None else ()
     order = label_order_warning(given, model_labels(prepared[0], decoders[0].num_classes))
-    pixels = PixelUse(
-        REAL_NUMBERS if is_real else reason, tuple(text for text in (warning, order) if text)
-    )
+    if is_real:
+        reason = NORMALIZED if engines[0].single.normalizes(0) else REAL_NUMBERS
+    pixels = PixelUse(reason, tuple(text for text in (warning, order) if text))
     shown = names or _folder_names(dataset, decoders[0], settings)
     return Evaluation(engines, decoders, chosen, shown, plan, settings, start, pixels)
 
