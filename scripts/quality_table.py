@@ -21,6 +21,7 @@ from pathlib import Path
 from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
+from edgekit.host.convert.targets import LEAST_GROWTH
 from edgekit.host.convert.training_data import LATER_RATIO_LIMITS, MOST_SHIFTED, RATIO_LIMITS
 from edgekit.runtime.base import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
@@ -30,7 +31,9 @@ from edgekit.runtime.quality import (
     CUT_OFF_LIMITS,
     DENSE_F1_LIMITS,
     ELEMENT_SNR_LIMITS_DB,
+    EXACT_SNR_DB,
     GOOD,
+    NOT_SHOWN,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
     TARGET_SNR_LIMITS_DB,
@@ -54,7 +57,9 @@ class Row:
         """Whether the rules are right; None for a fair network."""
         if self.quality == "fair":
             return None
-        return (self.called == GOOD) == (self.quality == GOOD)
+        if self.quality == GOOD:
+            return self.called in (GOOD, NOT_SHOWN)
+        return self.called != GOOD
 
     @classmethod
     def parse(cls, line: str) -> Row:
@@ -108,6 +113,8 @@ def head() -> str:
         snr=SNR_LIMITS_DB,
         element=ELEMENT_SNR_LIMITS_DB,
         target=TARGET_SNR_LIMITS_DB,
+        exact=EXACT_SNR_DB,
+        least_growth=LEAST_GROWTH,
         most_targets=MOST_TARGETS,
         cut_off=CUT_OFF_LIMITS,
         objects=OBJECT_F1_LIMITS,

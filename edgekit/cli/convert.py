@@ -373,6 +373,8 @@ def _accuracy(result: ConvertResult, agreement: Agreement) -> Iterator[str]:
         f"like the float model on {count}, but neither labels nor the network show whether they "
         "are like those of real use"
     )
+    if agreement.findings:
+        why = f"close to the float model on {count}, but perhaps less exact: see the warnings"
     if agreement.unlike:
         why = (
             f"like the float model on {count}, but these seem unlike those of real use: see the "

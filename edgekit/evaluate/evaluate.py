@@ -305,6 +305,8 @@ def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None)
         environment = replace(environment, thermal=thermal)
     verdict = judge.verdict()
     score = verdict.scores[0]
+    if quality is not None and verdict.difference:
+        quality = quality.with_true_values()
     warnings = [
         *_agreement_warnings(quality),
         *(metric_warnings(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),

@@ -34,6 +34,7 @@ from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.channels import PROBABILITY_DECISION
 from edgekit.runtime.quality import (
     BAD,
+    EXACT_TARGET,
     FLOAT,
     GOOD,
     NOT_SHOWN,
@@ -106,6 +107,21 @@ class Agreement(Result):
     def without_evidence(self) -> Agreement:
         """Return this agreement if nothing shows that the samples are like those of real use."""
         return replace(self, verdict=NOT_SHOWN) if self.verdict == GOOD else self
+
+    @property
+    def worse(self) -> tuple[Finding, ...]:
+        """The findings that show a worse model; the others only leave it open."""
+        return tuple(each for each in self.findings if each.level != NOT_SHOWN)
+
+    def with_true_values(self) -> Agreement:
+        """Return this agreement if the errors of both models were measured by labels."""
+        if not any(each.code == EXACT_TARGET for each in self.findings):
+            return self
+        outputs = tuple(_without_exact_target(each) for each in self.outputs)
+        levels = [each.verdict for each in outputs]
+        levels += [self.decoded.verdict] if self.decoded else []
+        levels += [each.level for each in self.unlike]
+        return replace(self, verdict=worst(levels), outputs=outputs)
 
     @property
     def share(self) -> float | None:
@@ -250,7 +266,7 @@ class OutputPair:
         )
         worse = [each.record for each in outputs if each.findings] or records
         causes: tuple[Cause, ...] = ()
-        if agreement.findings:
+        if agreement.worse:
             causes = find_causes(making, worse, self.inputs, reference)
         if not causes:
             constant = () if making.is_random else tuple(constant_answers(records, reference))
@@ -329,6 +345,14 @@ def _is_whole(planes: NDArray[Any]) -> bool:
 
 def _open(record: OutputRecord) -> OutputQuality:
     return OutputQuality(record, UNKNOWN, ())
+
+
+def _without_exact_target(quality: OutputQuality) -> OutputQuality:
+    findings = tuple(each for each in quality.findings if each.code != EXACT_TARGET)
+    if len(findings) == len(quality.findings):
+        return quality
+    level = worst([GOOD, *(each.level for each in findings)])
+    return replace(quality, verdict=level, findings=findings)
 
 
 def _judged(record: OutputRecord, reference: str, inputs_cut_off: float) -> OutputQuality:
@@ -450,15 +474,24 @@ def _run_both(
 
 
 def agreement_warnings(agreement: Agreement) -> Iterator[str]:
-    """Yield warnings: what is worse, why, and the next step; none if all is good."""
-    if agreement.findings:
+    """Yield warnings: what is worse or open, why, and the next step; none if all is good."""
+    if agreement.worse:
         how = "much worse than" if agreement.verdict == BAD else "perhaps worse than"
-        found = "; ".join(each.text for each in agreement.findings)
+        found = "; ".join(each.text for each in agreement.worse)
         yield (
             f"the model is {how} {agreement.reference} on {agreement.num_samples} samples: {found}"
         )
+    is_open = [each.text for each in agreement.findings if each.code == EXACT_TARGET]
+    if is_open:
+        yield (
+            f"whether the model is as exact as {agreement.reference} is not shown: "
+            f"{'; '.join(is_open)}; if these are the numbers of a regression, and "
+            f"{agreement.reference} is more exact than that, this model is worse, which only true "
+            "values show; next: measure both with data that have the true values as labels (y in "
+            "an .npz, columns of a labels.csv)"
+        )
     for cause in agreement.causes:
-        yield f"{'likely cause: ' * bool(agreement.findings)}{cause.text}; next: {cause.fix}"
+        yield f"{'likely cause: ' * bool(agreement.worse)}{cause.text}; next: {cause.fix}"
 
 
 def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:

@@ -43,10 +43,10 @@ def quality_of(evaluation: Node, conversion: Node) -> Node:
     ours, first = evaluation.at("against", "quality"), conversion.at("agreement")
     is_same = evaluation.text("data", "source") == conversion.text("data", "source")
     is_new = not (is_same and first.text("verdict") == NOT_SHOWN and ours.text("verdict") == "good")
-    if is_new and ours.text("verdict") in VERDICTS:
+    if is_new and (ours.text("verdict") in VERDICTS or _findings(ours)):
         return ours
     is_known = first.text("verdict") in VERDICTS or bool(first.entries("unlike"))
-    return first if is_known else Node()
+    return first if is_known or _findings(first) else Node()
 
 
 def answers_level(evaluation: Node, quality: Node) -> str:
@@ -161,9 +161,7 @@ def _title(evaluation: Node) -> str:
 
 def _worst(quality: Node) -> str:
     """Return the sentence of the most severe finding."""
-    findings = [
-        finding for output in quality.entries("outputs") for finding in output.entries("findings")
-    ]
+    findings = _findings(quality)
     decoded = quality.at("decoded")
     if decoded and decoded.text("verdict") != "good":
         return _decoded_words(decoded)
@@ -171,6 +169,10 @@ def _worst(quality: Node) -> str:
     if not findings:
         return "see the outputs"
     return max(findings, key=lambda each: each.text("level") == "bad").text("text")
+
+
+def _findings(quality: Node) -> list[Node]:
+    return [each for output in quality.entries("outputs") for each in output.entries("findings")]
 
 
 def _decoded_words(decoded: Node) -> str:

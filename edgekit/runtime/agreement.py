@@ -37,6 +37,7 @@ _MOST_KEPT = 1024  # keep the targets of so many samples, for their logarithms
 _LONG_TAIL = 16.0  # times the median: positive targets that reach further are of several sizes
 _FLOOR = 0.1  # of the median: added to each value before its logarithm
 _SLACK = 0.02  # of an input's range: values outside it by less lose little
+_SUM_SLACK = 1e-3  # of the sum of a float network's probabilities
 _LEAST_SPREAD = 1e-4  # of the largest one; a value that varies less counts as constant
 
 
@@ -84,6 +85,8 @@ class OutputRecord(OutputDifference):
     # For such a row: 20 log10 of the mean absolute variation about the mean, divided by the mean
     # absolute error. Few values with a large error count less than in ``centred_snr_db``.
     absolute_snr_db: float | None = None
+    # Whether such a row is the reference's probabilities of classes, by softmax.
+    adds_to_one: bool = False
     # For positive targets of very different sizes: the centred ratio of their logarithms, in dB.
     log_snr_db: float | None = None
 
@@ -229,6 +232,7 @@ class OutputSums(DifferenceSums):
             elements_snr_db=_elements(spread.reshape(-1), self._noise.reshape(-1)),
             same_largest=self._same_largest(),
             absolute_snr_db=_absolute_ratio(self._targets) if self._targets else None,
+            adds_to_one=bool(self._targets) and _adds_to_one(self._targets),
             log_snr_db=_log_ratio(self._targets) if self._targets else None,
         )
 
@@ -299,6 +303,13 @@ class InputRanges:
 def _joined(targets: _Targets) -> list[NDArray[np.float64]]:
     """Return the targets of the reference and those of the model: (samples, targets)."""
     return [np.concatenate(each).astype(np.float64) for each in zip(*targets)]
+
+
+def _adds_to_one(targets: _Targets) -> bool:
+    return all(
+        row.shape[1] > 1 and row.min() >= 0 and np.abs(row.sum(axis=1) - 1).max() <= _SUM_SLACK
+        for row, _ in targets
+    )
 
 
 def _absolute_ratio(targets: _Targets) -> float | None:

@@ -38,6 +38,10 @@ TARGET_SNR_LIMITS_DB = (8.0, 20.0)
 # The same if inputs are cut off: the few samples that are cut off have nearly all of the error.
 CUT_OFF_SNR_LIMITS_DB = (8.0, 26.0)
 MOST_INPUTS_CUT_OFF = 0.02  # of an input's values
+# A target that is at least as close as this needs no true values to be called good: 3 % of its
+# variation can only be a multiple of the error of a float model that is exact to 1 or 2 %.
+EXACT_SNR_DB = 30.5
+EXACT_TARGET = "quality.exact_target"
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
@@ -106,6 +110,8 @@ def _findings(record: OutputRecord, reference: str, inputs_cut_off: float) -> It
     elements = () if narrow else tuple(_element_findings(record, reference))
     levels = [worst([each.level for each in found]) for found in (noise, elements)]
     yield from elements if worst(levels) != levels[0] else noise
+    if not (noise or narrow or elements):
+        yield from _unproven(record, reference)
 
 
 def _part_findings(record: OutputRecord, reference: str) -> Iterator[Finding]:
@@ -220,6 +226,20 @@ def _noise(record: OutputRecord, reference: str, inputs_cut_off: float) -> Itera
         )
     if level != GOOD:
         yield Finding("quality.noise", level, record.name, words)
+
+
+def _unproven(record: OutputRecord, reference: str) -> Iterator[Finding]:
+    """A target whose error is small, but may be larger than the reference's own error."""
+    ratio = record.absolute_snr_db
+    if ratio is None or ratio >= EXACT_SNR_DB or not _is_target(record):
+        return
+    steps = "" if record.noise_steps is None else f", {record.noise_steps:.1f} of its steps"
+    yield Finding(
+        EXACT_TARGET,
+        NOT_SHOWN,
+        record.name,
+        f"{record.name}: {_lost(ratio, reference)}{steps} ({record.noise:.3g}, root mean square)",
+    )
 
 
 def _cut_off(record: OutputRecord) -> Iterator[Finding]:

@@ -191,3 +191,11 @@ def test_an_error_that_labels_show_to_be_larger_causes_a_warning(
     assert "mae is " in warning
     assert "rmse is " in warning
     assert not [each for each in evaluate(exact, data, against=off).warnings if "labels" in each]
+    np.savez(tmp_path / "x.npz", x=_X)
+    unlabelled = evaluate(off, tmp_path / "x.npz", against=exact)
+    assert unlabelled.against is not None
+    assert unlabelled.against.quality is not None
+    assert unlabelled.against.quality.verdict == "not shown"
+    (warning,) = [each for each in unlabelled.warnings if "as exact as" in each]
+    assert "is not shown" in warning
+    assert "next: measure both with data that have the true values as labels" in warning

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from edgekit.runtime import TensorInfo
 from edgekit.runtime.agreement import DifferenceSums, InputRanges, OutputRecord, OutputSums
-from edgekit.runtime.quality import BAD, DOUBTFUL, GOOD, UNKNOWN, judge_output
+from edgekit.runtime.quality import (
+    BAD,
+    DOUBTFUL,
+    EXACT_TARGET,
+    GOOD,
+    NOT_SHOWN,
+    UNKNOWN,
+    judge_output,
+)
 
 _RNG = np.random.default_rng(5)
 
@@ -340,12 +348,25 @@ def test_a_target_must_be_closer_if_an_input_is_cut_off() -> None:
     """All of the error may be that of the few samples that are cut off."""
     expected = _RNG.uniform(-1, 1, (200, 1))
     record = _record(expected, expected + _RNG.normal(scale=0.05, size=expected.shape))
-    assert judge_output(record)[0] == GOOD
+    assert judge_output(record)[0] == NOT_SHOWN
     level, (finding,) = judge_output(record, inputs_cut_off=0.06)
     assert level == DOUBTFUL
     assert "6% of the values of an input are cut off" in finding.text
     exact = _record(expected, expected + _RNG.normal(scale=0.01, size=expected.shape))
     assert judge_output(exact, inputs_cut_off=0.06)[0] == GOOD
+
+
+def test_without_true_values_a_target_is_good_only_if_its_error_is_small_for_any_network() -> None:
+    """5 % of the variation is a multiple of the error of a float model that is exact to 2 %."""
+    expected = _RNG.uniform(-1, 1, (200, 2))
+    noise = _RNG.normal(size=expected.shape)
+    level, (finding,) = judge_output(_record(expected, expected + 0.03 * noise))
+    assert (level, finding.code, finding.level) == (NOT_SHOWN, EXACT_TARGET, NOT_SHOWN)
+    assert "5% of the variation" in finding.text
+    assert judge_output(_record(expected, expected + 0.01 * noise)) == (GOOD, ())
+    level, findings = judge_output(_record(expected, expected + 0.1 * noise))
+    assert level == DOUBTFUL
+    assert [each.code for each in findings] == ["quality.noise"]
 
 
 def test_the_share_of_an_input_that_is_cut_off_leaves_out_what_is_just_outside() -> None:

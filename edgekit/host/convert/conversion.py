@@ -25,7 +25,7 @@ from edgekit.host.convert.float_network import FloatNetwork
 from edgekit.host.convert.improve.improve import Improvement, Improver
 from edgekit.host.convert.improve.limits import limit_values
 from edgekit.host.convert.improve.trial import wide_outputs
-from edgekit.host.convert.judging import Judging
+from edgekit.host.convert.judging import Judging, open_notes
 from edgekit.host.convert.options import CALIBRATED, MODES, ConvertOptions, shape_words
 from edgekit.host.convert.outcome import Outcome, outcome_of, slower_note
 from edgekit.host.convert.quantizers import Quantizer, choose_quantizer
@@ -276,6 +276,8 @@ class _Conversion:
                 reference = self._limited(reference)
             if self.measures:
                 agreement = self._judging.agreement(reference, made, output, self._labels)
+                commands = self.float_network.measuring_commands(output)
+                self._notes.extend(open_notes(agreement, commands))
         content = self._with_use(made)
         files.write_bytes(output, content)
         return self._result(output, content, made, agreement, child)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from edgekit.host.convert.labelled import (
 from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
 from edgekit.host.convert.samples import Samples
 from edgekit.host.convert.targets import TARGET_ERROR, TargetCheck, TargetErrors
-from edgekit.runtime.quality import DOUBTFUL, Finding
+from edgekit.runtime.quality import DOUBTFUL, NOT_SHOWN, Finding
 
 Outputs = Sequence[NDArray[Any]]
 _MORE = (
@@ -100,6 +100,9 @@ class Judging:
 
         agreement = measure_outputs(reference, made, batches, making, watch)
         self._check_finite(agreement, calibration.num_judged, is_random=is_random)
+        self.target_check = errors.check()
+        if self.target_check is not None:
+            agreement = agreement.with_true_values()
         agreement, shown = self._with_unlike(agreement, calibration)
         self.gates.check(agreement, self.where)
         self.notes.extend(each.text for each in self.unlike)
@@ -108,7 +111,6 @@ class Judging:
         self.notes.extend(each.text for each in shown if each.text not in causes)
         by_labels = self._check_labels_right(answers, dataset, macs)
         self.notes.extend(each.text for each in by_labels)
-        self.target_check = errors.check()
         if self.target_check is not None:
             by_targets = self.target_check.findings
             self.notes.extend(f"{each.text}; next: {_MORE}" for each in by_targets)
@@ -172,3 +174,24 @@ class Judging:
             self.label_check = found = answers.with_others(found, pixels.how, others, macs)
         texts = label_warnings(found, pixels.how, may_try=may_try)
         return tuple(Finding("quality.wrong_by_labels", DOUBTFUL, "", text) for text in texts)
+
+
+def open_notes(agreement: Agreement | None, commands: str) -> Iterator[str]:
+    """Yield a warning if it is open how accurate the new model is in real use.
+
+    Args:
+        agreement: The new model's with the float model; None if not measured.
+        commands: They measure it on other samples.
+    """
+    if agreement is None or agreement.verdict != NOT_SHOWN:
+        return
+    why = ""
+    if not (agreement.unlike or agreement.findings):
+        why = (
+            ": neither labels nor the network show whether the samples of the calibration are like "
+            "those"
+        )
+    yield (
+        f"the accuracy on samples of real use is not shown{why}; next: measure it, with such "
+        f"samples as DATA: {commands}"
+    )

@@ -23,7 +23,7 @@ _MOST_TARGETS = 256  # per sample
 # How often the error of the float model: above the first doubtful, from the second on bad.
 GROWTH_LIMITS = (1.5, 2.0)
 TARGET_ERROR = "quality.target_error"
-LEAST_GROWTH = 0.03  # of the target's deviation: a smaller one is of no use
+LEAST_GROWTH = 0.01  # of the target's deviation: a smaller one is of no use
 _SIGMAS = 2.0
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgekit.cli.convert import render
 from edgekit.evaluate.decoded import DecodedRecord
-from edgekit.evaluate.outputs import Agreement
+from edgekit.evaluate.outputs import Agreement, OutputQuality
 from edgekit.host.convert import convert
 from edgekit.host.convert.float_answers import one_sided
+from edgekit.runtime import TensorInfo
+from edgekit.runtime.agreement import OutputSums
 from edgekit.runtime.quality import GOOD, NOT_SHOWN
 
 _RNG = np.random.default_rng(5)
@@ -37,6 +40,22 @@ def test_samples_of_few_classes_are_reported_if_they_are_not_few_by_chance() -> 
     assert not _named(1, 2, 40)
 
 
+def _one_of_two_outputs(rows: NDArray[np.float64]) -> list[str]:
+    sums = OutputSums(TensorInfo("kind", (1, rows.shape[1]), "float32", None, None, 0))
+    sums.add(rows, rows + 0.001)
+    output = OutputQuality(sums.record(), GOOD, ())
+    return [each.text for each in one_sided(Agreement((1.0,), (40.0,), 60, GOOD, (output,)))]
+
+
+def test_classes_of_one_of_several_outputs_are_looked_at_if_a_softmax_makes_them() -> None:
+    rows = np.tile([0.1, 0.7, 0.2], (60, 1))
+    (text,) = _one_of_two_outputs(rows)
+    assert text.startswith("on 100% of the 60 samples the float model names the same one of the 3")
+    assert not _one_of_two_outputs(rows * 2)  # labels or targets: their sum is not 1
+    rows[::2] = [0.6, 0.3, 0.1]
+    assert not _one_of_two_outputs(rows)
+
+
 @pytest.mark.host
 @pytest.mark.usefixtures("kept_converter")
 def test_accuracy_is_not_shown_if_the_samples_are_all_of_one_class(
@@ -53,6 +72,8 @@ def test_accuracy_is_not_shown_if_the_samples_are_all_of_one_class(
     assert one.agreement.verdict == NOT_SHOWN
     assert [each.code for each in one.agreement.unlike] == ["quality.few_answers"]
     assert sum("names only one of its 2 classes" in text for text in one.warnings) == 1
+    measure = f"next: measure it, with such samples as DATA: {one.measured_with}"
+    assert sum(text.endswith(measure) for text in one.warnings) == 1
 
     samples[::2] *= -1
     both = convert(model, data=list(samples), output=tmp_path / "both.tflite")
