@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure how evaluate uses the cores: ratios to one core and to a tutorial's loop.
 
-    python benchmarks/evaluate_throughput.py MODEL FOLDER [REPEATS]
+    python benchmarks/evaluate_throughput.py MODEL FOLDER [REPEATS] [ROUNDS]
 
-FOLDER contains images with a labels.csv or sub-folders; it is read REPEATS times (default 20), so
-that the phase that measures latencies, one sample at a time, is a small part. The tutorial's loop
-runs before, between and after the others, because the machine's speed drifts. All resize with
-Pillow's bilinear filter, so that their pixels are equal; the last row has edgekit's default filter,
-that of Keras. The processor's time is printed too: other programs on the machine change it less
-than the clock's.
+FOLDER contains images with a labels.csv or sub-folders; it is read REPEATS times (default 40), so
+that the start and the phase that measures latencies, one sample at a time, are a small part. All
+resize with Pillow's bilinear filter, so that their pixels are equal; the last row has edgekit's
+default filter, that of Keras.
+
+The machine's speed drifts, and other programs run on it. So in each of ROUNDS rounds (default 5)
+the tutorial's loop runs before and after evaluate, and the ratio of a round is that of its own
+times; the median over the rounds is printed with the lowest and the highest. The processor's times
+are compared too: other programs change these less than the clock's.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,15 +81,42 @@ def edgekit_run(
         os.sched_setaffinity(0, before)
 
 
+@dataclass(frozen=True)
+class Round:
+    """The seconds an image of one round: of the clock and of the processor."""
+
+    loop: tuple[float, float]
+    one: tuple[float, float]
+    all: tuple[float, float]
+    default: tuple[float, float]
+
+    @classmethod
+    def measured(
+        cls, model: Path, files: list[Path], large: Path, count: int, cores: Sequence[int]
+    ) -> Round:
+        """Measure once; ``large`` has ``count`` images: ``files`` several times."""
+        loops = [tutorial_loop(model, files)]
+        both = edgekit_run(model, large, cores)
+        loops.append(tutorial_loop(model, files))
+        one = edgekit_run(model, large, cores[:1])
+        default = edgekit_run(model, large, cores, None)
+        if both[2] != one[2]:
+            raise ValueError(f"top1 {both[2]:.2%} on all cores, {one[2]:.2%} on one")
+        clock_s, processor_s = (sum(each) / len(files) / 2 for each in zip(*loops, strict=True))
+        rest = [(clock / count, busy / count) for clock, busy, _ in (one, both, default)]
+        return cls((clock_s, processor_s), *rest)
+
+
 def main() -> None:
     """Measure and print."""
     model, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 20
+    repeats, rounds = (int(word) for word in (*sys.argv[3:5], *("40", "5")[len(sys.argv) - 3 :]))
     with Runner(model) as runner:
         specs = [InputSpec(info.name, info.shape) for info in runner.inputs]
     dataset = FolderDataset(folder, specs, Preprocess())
     files, labels = dataset.files, dataset.labels
     cores = sorted(os.sched_getaffinity(0))
+    count = len(files) * repeats
     with tempfile.TemporaryDirectory() as name:
         large = Path(name)
         with (large / "labels.csv").open("w", newline="") as stream:
@@ -93,27 +124,26 @@ def main() -> None:
             writer.writerow(("file", "label"))
             for _ in range(repeats):
                 writer.writerows(zip((path.resolve() for path in files), labels, strict=True))
-        loops = [tutorial_loop(model, files)]
-        one_s, one_processor_s, top1 = edgekit_run(model, large, cores[:1])
-        loops.append(tutorial_loop(model, files))
-        all_s, all_processor_s, same = edgekit_run(model, large, cores)
-        loops.append(tutorial_loop(model, files))
-        default_s, default_processor_s, _ = edgekit_run(model, large, cores, None)
-    tutorial_s, tutorial_processor_s = (
-        statistics.mean(each) * repeats for each in zip(*loops, strict=True)
-    )
-    count = len(files) * repeats
-    print(f"{count} images, {len(cores)} cores, top1 {top1:.2%} on one core, {same:.2%} on all")
-    for what, clock_s, processor_s in (
-        ("tutorial's loop", tutorial_s, tutorial_processor_s),
-        ("one core", one_s, one_processor_s),
-        ("all cores", all_s, all_processor_s),
-        ("default filter", default_s, default_processor_s),
+        found = [Round.measured(model, files, large, count, cores) for _ in range(rounds)]
+    print(f"{count} images, {len(cores)} cores, {rounds} rounds: median (lowest to highest)")
+    for what, chosen in (
+        ("tutorial's loop", [each.loop for each in found]),
+        ("one core", [each.one for each in found]),
+        ("all cores", [each.all for each in found]),
+        ("default filter", [each.default for each in found]),
     ):
-        each_ms, busy_ms = clock_s / count * 1e3, processor_s / count * 1e3
-        print(f"{what:16} {each_ms:.2f} ms an image, {busy_ms:.2f} ms of the processor")
-    print(f"all cores / one core: {one_s / all_s:.2f} times as fast")
-    print(f"all cores / tutorial: {tutorial_s / all_s:.2f} times as fast")
+        clock, busy = ([each[k] * 1e3 for each in chosen] for k in (0, 1))
+        print(f"{what:16} {spread(clock)} ms an image, {spread(busy)} ms of the processor")
+    print(f"all cores / one core: {spread([r.one[0] / r.all[0] for r in found])} times as fast")
+    print(f"all cores / tutorial: {spread([r.loop[0] / r.all[0] for r in found])} times as fast")
+    print(f"processor, tutorial / all cores: {spread([r.loop[1] / r.all[1] for r in found])}")
+    busy_shares = [each.all[1] / each.all[0] / len(cores) for each in found]
+    print(f"all cores, share of the time that they work: {spread(busy_shares)}")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median, the lowest and the highest of ``values``."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":
