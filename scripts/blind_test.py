@@ -36,6 +36,7 @@ from scripts import (
     blind_networks_4,
     blind_networks_5,
     blind_networks_6,
+    blind_networks_7,
 )
 from scripts.blind_parts import (
     ACCURACY,
@@ -58,6 +59,7 @@ _SETS = {
     "fourth": blind_networks_4,
     "fifth": blind_networks_5,
     "sixth": blind_networks_6,
+    "seventh": blind_networks_7,
 }
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -43,6 +43,8 @@ from edgekit.tasks import (
 from edgekit.tasks.classification import binary_threshold, ends_in_softmax
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgekit.evaluate.engine import Engine
     from edgekit.evaluate.judge import Judge
 
@@ -51,6 +53,8 @@ _WANTED = {
     DETECTION: "a COCO JSON",
     POSE: "a COCO JSON with key points",
 }
+
+_OF_SIGNS = {-1: 0, 1: 1}  # label -> class
 
 _SOFTMAX = (
     "the model ends in SOFTMAX: its scores sum to 1, so if several classes are true, few or none "
@@ -140,6 +144,7 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
         if kind == CLASSES and values == 1 and not case.label_offset and not case.names:
             # One output means two classes, or a number.
             is_binary = labels is not None and bool(np.isin(labels, (0, 1)).all())
+            is_binary = is_binary or _are_signs(labels)
             return (CLASSIFICATION, guess.why, ()) if is_binary else (REGRESSION, why, ())
         if kind == CLASSES or (kind == ONE_HOT and width == values):
             return CLASSIFICATION, guess.why, ()
@@ -156,6 +161,11 @@ def _task(case: Case) -> tuple[str, str, tuple[str, ...]]:
     return _unjudged(
         case, "there are no labels" if kind == UNLABELLED else f"the labels are {kind}"
     )
+
+
+def _are_signs(labels: NDArray[Any] | None) -> bool:
+    """Whether labels are -1 and 1, as for a hinge loss: two classes of one output."""
+    return labels is not None and set(np.unique(labels).tolist()) == set(_OF_SIGNS)
 
 
 def _has_truth(task: str, dataset: Dataset) -> bool:
@@ -209,6 +219,8 @@ def _of_labels(case: Case, task: str, why: str, warnings: tuple[str, ...]) -> Ch
             classes = case.decoders[0].num_classes
             check_num_folders(folders, classes, case.label_offset)
         order = tuple(order_warnings(folders, case.names, found))
+        if case.num_values == 1 and _are_signs(labels_of(case.dataset)):
+            found = dict(_OF_SIGNS)
         return Chosen(task, Tally(heads, case.label_offset, found), why, (*warnings, *order))
     from edgekit.evaluate.multilabel import MultilabelJudge  # noqa: PLC0415 - seldom used
 

@@ -28,8 +28,8 @@ QUALITY_CODES = tuple(
             "quality.exact_target",
             "The int8 model may be less exact than the float model, which labels would show",
             "The error of up to 4 numbers that are not scores (or of a row of up to 16 that do not "
-            "look like the logits of classes) is 3 to 10 % of their variation. For most networks "
-            "that is little beside their own error; a network that is exact to 1 or 2 % has a "
+            "look like the logits of classes) is 1 to 10 % of their variation. For most networks "
+            "that is little beside their own error; a network that is exact to 1 % has a "
             "multiple of it in int8. The outputs alone do not show how exact the float model is.",
             "Give samples with their true values as labels (y in an .npz, columns of a "
             "labels.csv), to convert or to evaluate --against: the errors of both are measured.",

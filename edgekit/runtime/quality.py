@@ -38,9 +38,10 @@ TARGET_SNR_LIMITS_DB = (8.0, 20.0)
 # The same if inputs are cut off: the few samples that are cut off have nearly all of the error.
 CUT_OFF_SNR_LIMITS_DB = (8.0, 26.0)
 MOST_INPUTS_CUT_OFF = 0.02  # of an input's values
-# A target that is at least as close as this needs no true values to be called good: 3 % of its
-# variation can only be a multiple of the error of a float model that is exact to 1 or 2 %.
-EXACT_SNR_DB = 30.5
+# A target that is at least as close as this needs no true values to be called good: its error
+# cannot grow by more than 1 % of its variation, which `LEAST_GROWTH` of the labels ignores too. The
+# error of a float model that is exact to 1 % doubles at 35 dB.
+EXACT_SNR_DB = 40.0
 EXACT_TARGET = "quality.exact_target"
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)

@@ -54,8 +54,8 @@ def are_scores(values: NDArray[Any]) -> bool:
 def holds_logits(model: Model, info: TensorInfo) -> bool:
     """Whether the scores of an output are logits (0 is in the middle), not probabilities.
 
-    For a quantized output the range decides, else its operator: a dense layer, a convolution or an
-    addition without an activation.
+    For a quantized output the range decides, else its operator: a TANH, or a dense layer, a
+    convolution or an addition without an activation.
 
     Args:
         model: The loaded model.
@@ -67,8 +67,10 @@ def holds_logits(model: Model, info: TensorInfo) -> bool:
     while params is None:
         maker = makers.get(index)
         if maker is None or maker.opcode not in _PASSING:
-            is_bare = maker is not None and maker.options.get("fused_activation_function") == "NONE"
-            return is_bare and maker is not None and maker.opcode in _LINEAR
+            if maker is None or maker.opcode == "TANH":
+                return maker is not None
+            is_bare = maker.options.get("fused_activation_function") == "NONE"
+            return is_bare and maker.opcode in _LINEAR
         index = maker.inputs[0]
         tensor = graph.tensors[index]
         if tensor.dtype in _QUANTIZED and tensor.scale:

@@ -107,6 +107,14 @@ def test_whole_targets_above_1_are_not_classes_of_one_output(
     assert result.metrics["mae"] == pytest.approx(np.abs(_X @ _W[0] - y).mean(), rel=1e-5)
 
 
+def test_signs_are_the_two_classes_of_one_output(make_regressor: Make, tmp_path: Path) -> None:
+    """A hinge loss takes -1 and 1."""
+    y = np.where(_Y[:, 0] > 7, 1, -1)
+    result = evaluate(make_regressor(1), _save(tmp_path / "d.npz", y))
+    assert result.task == "classification"
+    assert result.metrics["top1"] == pytest.approx(((_X @ _W[0] > 0) == (y > 0)).mean())
+
+
 def test_the_task_can_be_set_if_labels_could_be_classes(
     make_regressor: Make, tmp_path: Path
 ) -> None:

@@ -247,7 +247,7 @@ def test_a_small_target_beside_a_large_one_is_judged_by_itself() -> None:
     level, (finding,) = judge_output(record)
     assert (level, finding.code) == (BAD, "quality.noise")
     assert "channels 1 of out" in finding.text
-    assert _verdict(expected, expected + _RNG.normal(size=(60, 2)) * (3, 0.003)) == GOOD
+    assert _verdict(expected, expected + _RNG.normal(size=(60, 2)) * (1, 0.001)) == GOOD
 
 
 def test_one_lost_number_among_good_ones_is_named() -> None:
@@ -311,8 +311,8 @@ def test_a_long_tail_that_is_cut_off_does_not_hide_that_the_other_targets_are_ex
     assert record.centred_snr_db < 20
     absolute = np.abs(expected - expected.mean()).mean() / np.abs(actual - expected).mean()
     assert record.absolute_snr_db == pytest.approx(20 * np.log10(absolute), abs=0.01)
-    assert judge_output(record)[0] == GOOD
-    assert _verdict(expected, np.minimum(expected, 0.5)) != GOOD  # 30 % are cut off
+    assert judge_output(record)[0] == NOT_SHOWN  # a mean error of 1.5 % is open without labels
+    assert _verdict(expected, np.minimum(expected, 0.5)) == BAD  # 30 % are cut off
 
 
 def test_small_targets_are_lost_beside_large_ones_of_the_same_kind() -> None:
@@ -327,7 +327,7 @@ def test_small_targets_are_lost_beside_large_ones_of_the_same_kind() -> None:
     assert "the small ones are lost" in finding.text
     even = _RNG.uniform(0, 1, (250, 1))
     assert _record(even, even + 0.01).log_snr_db is None
-    close = expected * (1 + _RNG.normal(scale=0.02, size=expected.shape))
+    close = expected * (1 + _RNG.normal(scale=0.002, size=expected.shape))
     assert _verdict(expected, close) == GOOD
 
 
@@ -352,18 +352,19 @@ def test_a_target_must_be_closer_if_an_input_is_cut_off() -> None:
     level, (finding,) = judge_output(record, inputs_cut_off=0.06)
     assert level == DOUBTFUL
     assert "6% of the values of an input are cut off" in finding.text
-    exact = _record(expected, expected + _RNG.normal(scale=0.01, size=expected.shape))
+    exact = _record(expected, expected + _RNG.normal(scale=0.005, size=expected.shape))
     assert judge_output(exact, inputs_cut_off=0.06)[0] == GOOD
 
 
 def test_without_true_values_a_target_is_good_only_if_its_error_is_small_for_any_network() -> None:
-    """5 % of the variation is a multiple of the error of a float model that is exact to 2 %."""
+    """5 % of the variation is a multiple of the error of a float model that is exact to 1 %."""
     expected = _RNG.uniform(-1, 1, (200, 2))
     noise = _RNG.normal(size=expected.shape)
     level, (finding,) = judge_output(_record(expected, expected + 0.03 * noise))
     assert (level, finding.code, finding.level) == (NOT_SHOWN, EXACT_TARGET, NOT_SHOWN)
     assert "5% of the variation" in finding.text
-    assert judge_output(_record(expected, expected + 0.01 * noise)) == (GOOD, ())
+    assert judge_output(_record(expected, expected + 0.015 * noise))[0] == NOT_SHOWN
+    assert judge_output(_record(expected, expected + 0.005 * noise)) == (GOOD, ())
     level, findings = judge_output(_record(expected, expected + 0.1 * noise))
     assert level == DOUBTFUL
     assert [each.code for each in findings] == ["quality.noise"]

@@ -103,7 +103,8 @@ class Judging:
         self.target_check = errors.check()
         if self.target_check is not None:
             agreement = agreement.with_true_values()
-        agreement, shown = self._with_unlike(agreement, calibration)
+        shown = () if is_random else tuple(one_sided(agreement))
+        agreement = self._with_unlike(agreement, calibration, shown)
         self.gates.check(agreement, self.where)
         self.notes.extend(each.text for each in self.unlike)
         self.notes.extend(agreement_warnings(agreement))
@@ -119,12 +120,11 @@ class Judging:
         return agreement if self.shown_by() else agreement.without_evidence()
 
     def _with_unlike(
-        self, agreement: Agreement, calibration: Calibration
-    ) -> tuple[Agreement, tuple[Finding, ...]]:
-        """Return ``agreement`` with what is unlike real use; what the answers show also alone."""
-        shown = tuple(one_sided(agreement))
+        self, agreement: Agreement, calibration: Calibration, shown: tuple[Finding, ...]
+    ) -> Agreement:
+        """Return ``agreement`` with what is unlike real use; ``shown`` is by the answers."""
         unlike = (*calibration.narrow, *calibration.clipped, *self.unlike, *shown)
-        return agreement.with_unlike(unlike), shown
+        return agreement.with_unlike(unlike)
 
     def like_training(self, agreement: Agreement | None) -> bool | None:
         """Return whether the samples are like the training data; None if nothing shows it."""

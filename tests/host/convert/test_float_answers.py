@@ -75,6 +75,9 @@ def test_accuracy_is_not_shown_if_the_samples_are_all_of_one_class(
     measure = f"next: measure it, with such samples as DATA: {one.measured_with}"
     assert sum(text.endswith(measure) for text in one.warnings) == 1
 
+    random = convert(model, data="random", output=tmp_path / "random.tflite")
+    assert not any("classes" in text for text in random.warnings)
+
     samples[::2] *= -1
     both = convert(model, data=list(samples), output=tmp_path / "both.tflite")
     assert both.agreement is not None
