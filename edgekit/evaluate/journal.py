@@ -150,31 +150,12 @@ class Journal:
             ) from error
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        body, _, crc = line.rpartition(_CRC)
-        expected = zlib.crc32(body, self._crc)
-        if crc != b"%d}\n" % expected:
-            raise DataError(
-                f"the journal is damaged: line {number} is not the line that was written",
-                where=str(self._path),
-                why="a line was edited, removed or repeated, or the disk lost it",
-                fix=f"keep the {number - 1} lines before it, or remove the file and start again",
-            )
-        self._crc = expected
-        try:
-            entry = parse_json(body + b"}")
-        except JSON_DAMAGE as error:
-            raise self.damaged(f"line {number} is not JSON: {reason_of(error)}") from error
-        if not isinstance(entry, dict):
-            raise self.damaged(f"line {number} is not an entry")
+        entry, self._crc = parse_line(line, number, self._crc, str(self._path))
         return entry
 
     def damaged(self, why: str) -> DataError:
         """Return the error for a line with a correct checksum but a content that no run writes."""
-        return DataError(
-            f"the journal is damaged: {why}",
-            where=str(self._path),
-            fix="remove the file and start again",
-        )
+        return _damaged(why, str(self._path))
 
     def _check(self, head: Mapping[str, Any], key: Mapping[str, Any]) -> None:
         # Through JSON: tuples become lists.
@@ -194,3 +175,39 @@ class Journal:
             where=str(self._path),
             fix="name a file in a folder that exists, is writable and has free space",
         )
+
+
+def parse_line(line: bytes, number: int, crc: int, where: str) -> tuple[dict[str, Any], int]:
+    """Return the entry in a line of a journal, and the checksum of all lines up to it.
+
+    Args:
+        line: With its end.
+        number: Of the line, from 1.
+        crc: The checksum of the lines before it.
+        where: The journal, for errors.
+
+    Raises:
+        DataError: The line is damaged.
+    """
+    body, _, ending = line.rpartition(_CRC)
+    expected = zlib.crc32(body, crc)
+    if ending != b"%d}\n" % expected:
+        raise DataError(
+            f"the journal is damaged: line {number} is not the line that was written",
+            where=where,
+            why="a line was edited, removed or repeated, or the disk lost it",
+            fix=f"keep the {number - 1} lines before it, or remove the file and start again",
+        )
+    try:
+        entry = parse_json(body + b"}")
+    except JSON_DAMAGE as error:
+        raise _damaged(f"line {number} is not JSON: {reason_of(error)}", where) from error
+    if not isinstance(entry, dict):
+        raise _damaged(f"line {number} is not an entry", where)
+    return entry, expected
+
+
+def _damaged(why: str, where: str) -> DataError:
+    return DataError(
+        f"the journal is damaged: {why}", where=where, fix="remove the file and start again"
+    )

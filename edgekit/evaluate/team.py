@@ -20,7 +20,7 @@ from edgekit.evaluate.shard import (
     samples_of,
     seen_there,
 )
-from edgekit.evaluate.work import Adder, Outcome, watch_again
+from edgekit.evaluate.work import Adder, Outcome
 from edgekit.formats.model_file import read_model_file
 from edgekit.runtime.latency import median
 
@@ -96,11 +96,7 @@ class Team:
         """
         plan, engines = evaluation.plan, evaluation.engines
         adder = Adder(plan, evaluation.chosen.judge, journal, progress)
-        adder.begin()
-        with adder.naming_damage():
-            done = adder.replay(engines).done
-            if watch is not None:
-                watch_again(plan, engines, watch, done)
+        done = adder.resume(engines, watch)
         job = _job_of(evaluation, data, preprocess, watch.stride if watch is not None else 0)
         most = _MOST_SAMPLES
         if plan.total is not None:

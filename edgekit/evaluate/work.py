@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -123,18 +123,12 @@ def run_all(
     """
     answers = Answers(plan, engines, judge, watch)
     adder = Adder(plan, judge, journal, progress)
-    adder.begin()
-    with adder.naming_damage():
-        past = adder.replay(engines)
-        if past.cpu_batches is not None:
-            answers.specialize_again(past.cpu_batches)
-        if watch is not None:
-            watch_again(plan, engines, watch, past.done)
+    done = adder.resume(engines, watch, answers.specialize_again)
     pending: deque[Future[dict[str, Any]]] = deque()
     ahead = plan.workers * (_AHEAD if hasattr(plan.dataset, "chunk") else _AHEAD_DRAWN)
     with ThreadPoolExecutor(plan.workers) as pool:
         try:
-            chunks = answers.chunks(past.done)
+            chunks = answers.chunks(done)
             while not answers.is_timed:
                 # Read by all workers, then timed while none of them works.
                 first = list(islice(chunks, plan.workers))
@@ -247,14 +241,6 @@ class Answers:
         self.is_timed = True
 
 
-@dataclass(frozen=True)
-class Past:
-    """What a journal contains: how many samples, and the batches of the engines."""
-
-    done: int
-    cpu_batches: Sequence[int] | None
-
-
 class Adder:
     """Adds up journal entries in the order of the samples, and writes new ones to the journal."""
 
@@ -265,13 +251,34 @@ class Adder:
         self.outcome = Outcome()
         self.done = 0  # samples
 
-    def begin(self) -> None:
-        """Start the fingerprint of the samples."""
+    def resume(
+        self,
+        engines: Sequence[Engine],
+        watch: OutputWatch | None,
+        specialize: Callable[[Sequence[int]], None] = lambda _batches: None,
+    ) -> int:
+        """Add up the journal's entries, and return how many samples they answer.
+
+        Args:
+            engines: Get the latencies in the entries.
+            watch: Gets some of their outputs, which are computed again.
+            specialize: Called with the batches of the engines in the previous run.
+
+        Raises:
+            DataError: The entries were not written by an evaluation.
+        """
         if hasattr(self._plan.dataset, "digest"):
             self.outcome.begin(self._plan.dataset.digest(self._plan.total or 0))
+        with self._naming_damage():
+            batches = self._replay(engines)
+            if batches is not None:
+                specialize(batches)
+            if watch is not None:
+                _watch_again(self._plan, engines, watch, self.done)
+        return self.done
 
     @contextlib.contextmanager
-    def naming_damage(self) -> Iterator[None]:
+    def _naming_damage(self) -> Iterator[None]:
         """Raise DataError for an error that only a damaged journal can cause."""
         try:
             yield
@@ -283,8 +290,8 @@ class Adder:
                 f"its entries were not written by an evaluation: {reason}"
             ) from error
 
-    def replay(self, engines: Sequence[Engine]) -> Past:
-        """Add up the journal's entries; the latencies in them go to ``engines``."""
+    def _replay(self, engines: Sequence[Engine]) -> Sequence[int] | None:
+        """Add up the journal's entries; return the batches of the engines in that run."""
         batches: Sequence[int] | None = None
         for entry in self._journal.entries if self._journal is not None else ():
             if "cpu_batches" in entry:
@@ -293,7 +300,7 @@ class Adder:
             for engine, times_s in zip(engines, entry.get("times_s", ())):
                 engine.times_s += times_s
             self._count(entry)
-        return Past(self.done, batches)
+        return batches
 
     def add(self, entry: dict[str, Any]) -> None:
         """Write an entry to the journal, then add it up."""
@@ -322,7 +329,7 @@ class Adder:
             self._progress(self.done, self._plan.total)
 
 
-def watch_again(plan: Plan, engines: Sequence[Engine], watch: OutputWatch, done: int) -> None:
+def _watch_again(plan: Plan, engines: Sequence[Engine], watch: OutputWatch, done: int) -> None:
     """Compare the outputs for the first ``done`` samples, whose answers are in a journal."""
     for chunk in iter_chunks(plan.dataset, plan.size, 0, plan.limit) if done else ():
         if chunk.start >= done:

@@ -117,14 +117,14 @@ def deploy(  # noqa: PLR0913 - public: its options are keywords
     plans = _parts_of(plan, len(targets), bundle, data) if share else [plan] * len(targets)
     visits = [Visit(*pair, on_step, count.add) for pair in zip(targets, plans, strict=True)]
     done = asyncio.run(_all(visits))
+    if place is not None:
+        for board in done:
+            _write(place, board)
     whole = None
     if share and data is not None:
         parts = _parts(visits, done, on_step, count.add)
         if len(parts) == len(visits):
             whole = merged(bundle, data, num_samples, parts)
-    if place is not None:
-        for board in done:
-            _write(place, board)
     return DeployResult(str(bundle), checked.sha256, checked.bundle_sha256, tuple(done), whole)
 
 

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import DataError
 from edgekit.evaluate.evaluate import evaluate
+from edgekit.evaluate.journal import parse_line
 from edgekit.evaluate.shard import Job, Models, Shard, ShardAnswer
 from edgekit.evaluate.shard_runner import ShardRunner
-from edgekit.formats.damage import JSON_DAMAGE, reason_of
 from edgekit.runtime import Environment, RunnerOptions
+from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,25 +38,33 @@ class Part:
         """The answers in the journal.
 
         Raises:
-            DataError: It is damaged.
+            DataError: It is damaged, or samples are missing.
         """
+        where = f"the journal of {self.board}"
+        rows, crc = [], 0
+        # A shell can print a greeting before the file.
         lines = [line for line in self.journal.splitlines() if line.startswith("{")]
-        try:
-            rows = [json.loads(line) for line in lines]
-        except JSON_DAMAGE as error:
+        for number, line in enumerate(lines, 1):
+            row, crc = parse_line(f"{line}\n".encode(), number, crc, where)
+            rows.append(row)
+        answers = [row for row in rows if "record" in row]
+        with _naming_damage(self.board):
+            count = sum(each["count"] for each in answers)
+            expected = self.evaluate["num_samples"] + self.evaluate["num_failed"]
+        if count != expected:
             raise DataError(
-                f"the journal of {self.board} is damaged: {reason_of(error)}", where=self.board
-            ) from error
-        return [row for row in rows if "record" in row]
+                f"{self.board} evaluated {expected} samples, and its journal has {count}",
+                where=where,
+                fix="deploy again",
+            )
+        return answers
 
     @property
     def environment(self) -> Environment:
         """What ran the model there."""
-        known = {
-            name: self.evaluate[name]
-            for name in ("device", "runtime", "kernels", "kernels_note", "num_threads", "versions")
-        }
-        return Environment(**known)
+        names = ("device", "runtime", "kernels", "kernels_note", "num_threads", "versions")
+        with _naming_damage(self.board):
+            return Environment(**{name: self.evaluate[name] for name in names})
 
 
 def merged(
@@ -67,11 +76,23 @@ def merged(
         DataError: A journal is damaged.
         EdgeKitError: As for `evaluate`.
     """
-    pool = _Boards(parts)
-    try:
+    boards = ", ".join(each.board for each in parts)
+    with contextlib.closing(_Boards(parts)) as pool, _naming_damage(boards):
         return evaluate(bundle, data, num_samples=num_samples, pool=pool)
-    finally:
-        pool.close()
+
+
+@contextlib.contextmanager
+def _naming_damage(boards: str) -> Iterator[None]:
+    """Raise DataError for an error that only answers of another edgekit can cause."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            "the answers cannot be added up",
+            where=boards,
+            why=f"they are not those of this edgekit: {type(error).__name__}: {error}",
+            fix=f"install edgekit {__version__} on the boards (--install), and deploy again",
+        ) from error
 
 
 class _Boards:

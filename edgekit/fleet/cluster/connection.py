@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgekit.evaluate.desk import whoami
 from edgekit.extras import require
 from edgekit.version import __version__
 
+Fix = Callable[[Sequence[str]], str]  # names that differ -> how to make a worker equal
 EDGETPU = "EDGETPU"  # the resource that a worker with Edge TPUs advertises
 _LOCAL = re.compile(r"local(?::([0-9]+))?")
 _CONNECT_S = 10.0
@@ -79,7 +80,7 @@ class Connection:
                 fix="give local:N for N processes on this computer, or tcp://HOST:8786",
             )
         self._names: dict[str, str] = {}  # whoami() -> name
-        self._required: list[tuple[Callable[[], Mapping[str, str]], str]] = []
+        self._required: list[tuple[Callable[[], Mapping[str, str]], Fix]] = []
         self.client: Any = None
         try:
             self.client = self._connect()
@@ -121,7 +122,7 @@ class Connection:
             self.greet()
         return self._names.get(identity, identity)
 
-    def require(self, facts: Callable[[], Mapping[str, str]], fix: str) -> None:
+    def require(self, facts: Callable[[], Mapping[str, str]], fix: Fix) -> None:
         """Check now and in each `greet` that ``facts()`` is the same on all workers as here.
 
         Raises:
@@ -266,14 +267,14 @@ def _greeting() -> tuple[str, str]:
 
 
 def _other_facts(
-    name: str, address: str, here: Mapping[str, str], there: Mapping[str, str], fix: str
+    name: str, address: str, here: Mapping[str, str], there: Mapping[str, str], fix: Fix
 ) -> ExternalToolError:
     differ = [key for key in here if there.get(key) != here[key]]
     return ExternalToolError(
         f"the worker {name} differs from this computer: {', '.join(differ)}",
         where=address,
         why="; ".join(f"{key} {there.get(key)} there, {here[key]} here" for key in differ),
-        fix=fix,
+        fix=fix(differ),
     )
 
 

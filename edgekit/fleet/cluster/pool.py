@@ -11,7 +11,7 @@ from edgekit.errors import ExternalToolError
 from edgekit.evaluate.shard import Failure, Job, Models, Shard, ShardAnswer
 from edgekit.evaluate.shard_runner import describe_there, invoke_there
 from edgekit.fleet.cluster.calls import Answer, Calls
-from edgekit.fleet.cluster.connection import Connection
+from edgekit.fleet.cluster.connection import Connection, Fix
 from edgekit.fleet.cluster.in_order import ShardsInOrder
 from edgekit.fleet.cluster.workers import Workers
 
@@ -90,12 +90,12 @@ class ClusterPool(Workers):
         answer = calls.receive()
         return self.value_of(answer)
 
-    def require(self, facts: Callable[[], Mapping[str, str]], fix: str) -> None:
+    def require(self, facts: Callable[[], Mapping[str, str]], fix: Fix) -> None:
         """Check now, and for each worker that joins later, that ``facts()`` is the same as here.
 
         Args:
             facts: Returns texts by name, such as the versions of packages; can be pickled.
-            fix: How to make a worker equal.
+            fix: Returns how to make a worker equal; its argument lists the names that differ.
 
         Raises:
             ExternalToolError: They differ on a worker.

@@ -8,15 +8,14 @@ the journal too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from edgekit.distribution import WHOLE
 from edgekit.errors import EdgeKitError
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.tune.bench import Attempt, Bench
-from edgekit.host.tune.kit import AttemptThere, Kit, packages, try_there
+from edgekit.host.tune.kit import AttemptThere, Kit, install_there, packages, try_there
 
 _AHEAD = 2  # recipes per slot that are tried before their turn
 
@@ -46,7 +45,9 @@ class Workers(Protocol):
     def shares_folder(self) -> bool:
         """Whether relative paths mean the same files there as here."""
 
-    def require(self, facts: Callable[[], Mapping[str, str]], fix: str) -> None:
+    def require(
+        self, facts: Callable[[], Mapping[str, str]], fix: Callable[[Sequence[str]], str]
+    ) -> None:
         """Check that ``facts()`` is the same on all workers as here."""
 
     def choose_for(self, device: str) -> None:
@@ -71,7 +72,7 @@ class Crew:
         Raises:
             ExternalToolError: A worker has other packages.
         """
-        workers.require(packages, f"pip install '{WHOLE}[host,cluster]', with these versions")
+        workers.require(packages, install_there)
         workers.choose_for("cpu")
         self._workers, self._bench = workers, bench
         self._calls = workers.calls(try_there, kit)

@@ -23,6 +23,7 @@ from typing import Any
 from edgekit.data import Dataset, Preprocess, Sample, Unreadable, read_labels
 from edgekit.data.dataset import identity_of
 from edgekit.data.spread import classes_of, subset
+from edgekit.distribution import WHOLE
 from edgekit.errors import EdgeKitError
 from edgekit.evaluate.desk import Desk, whoami
 from edgekit.evaluate.shard import Failure, check_samples, read_there
@@ -37,6 +38,7 @@ from edgekit.host.tune.parts import open_data
 
 # Packages that decide what a conversion and an evaluation compute.
 _PACKAGES = ("numpy", "pillow", "ai-edge-litert", "tflite-runtime", "tensorflow", "tf-keras")
+_MISSING = "missing"
 _MOST_SENT = 2000  # calibration samples of data of unknown length: no recipe uses more
 
 
@@ -83,7 +85,22 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "missing"
+        return _MISSING
+
+
+def install_there(names: Sequence[str]) -> str:
+    """Return how to make a worker equal where ``names`` of `packages` differ."""
+    here = packages()
+    if "processor" in names:
+        return f"use workers with this processor ({here['processor']}), or tune without --cluster"
+    if "Python" in names:
+        return f"make the worker's environment with Python {here['Python']}, as here"
+    wanted = [f"{name}=={here[name]}" for name in names if here[name] != _MISSING]
+    extra = [name for name in names if here[name] == _MISSING]
+    lines = [f"pip uninstall {' '.join(extra)}"] if extra else []
+    if wanted:
+        lines.append(f"pip install '{WHOLE}[host,cluster]' {' '.join(wanted)}")
+    return f"{' && '.join(lines)}, in the Python that runs dask worker there"
 
 
 def kit_of(network: Network, options: TuneOptions, calibration: Given, search: Given) -> Kit:
