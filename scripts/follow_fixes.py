@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow every command that edgekit prints about models, and list those that do not work.
 
-    python scripts/follow_fixes.py FILE_OR_FOLDER... [--only TEXT] [-o failures.txt]
+    python -m scripts.follow_fixes FILE_OR_FOLDER... [--only TEXT] [--cluster ADDRESS]
+        [-o failures.txt]
 
 Int8 models are checked, and everything else is converted with random samples. Each `edgekit
 convert`, `fix` and `split` in the answers is run as printed, with files for its stand-ins (MODEL,
@@ -30,6 +31,7 @@ from edgekit.cli.main import main as edgekit
 from edgekit.errors import EdgeKitError
 from edgekit.formats.model_file import read_model_file
 from edgekit.formats.tflite import is_compiled
+from scripts.sweep import add_cluster, trials
 
 _WORD = r"(?:'[^']*'|[^\s;,()']+)"
 _PATH = r"(?:'[^']*'|MODEL|[^\s;,()']*[/.][^\s;,()']*[^\s;,().'])"
@@ -219,18 +221,23 @@ def subjects(places: Iterable[Path], only: str = "") -> list[Path]:
     return list(found)
 
 
+def _followed(path: Path) -> list[Followed]:
+    return list(follow(path))
+
+
 def main() -> int:
     """Follow everything; print each command; return 1 if one does not work."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("places", nargs="+", type=Path)
     parser.add_argument("--only", default="", help="files whose path contains this")
     parser.add_argument("-o", "--output", type=Path, help="write the commands that fail here")
+    add_cluster(parser)
     words = parser.parse_args()
     failed: list[str] = []
     count = 0
     chosen = subjects(words.places, words.only)
-    for path in chosen:
-        for each in follow(path):
+    for _path, found in trials(_followed, chosen, words.cluster):
+        for each in found:
             count += 1
             print(each.line, flush=True)
             if each.problem:

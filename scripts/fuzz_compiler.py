@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random networks through edgekit's own compiler: compiled and right, or refused with a reason.
 
-    python scripts/fuzz_compiler.py [--num 1000] [--first 0]
+    python -m scripts.fuzz_compiler [--num 1000] [--first 0] [--cluster ADDRESS]
 
 Every program that is made is verified by the compiler itself (emulator in strict mode against the
 chip's arithmetic, bit for bit). Its answer for one more input is compared here with real
@@ -13,6 +13,7 @@ program may be at most twice as far.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ from edgekit.formats.tflite import Model, is_compiled, read_model, write_model
 from edgekit.opencompiler import NotCompiledError, VerificationError, compile_program
 from edgekit.runtime import Runner
 from scripts.random_network import RandomNetwork, last_output, random_network
+from scripts.sweep import add_cluster, trials
 
 # Allowed steps between real and integer arithmetic: a rounding of one, enlarged by what follows.
 _STEPS_OF_OPERATOR = 3
@@ -110,12 +112,14 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", help="names of operators, with commas")
+    add_cluster(parser)
     arguments = parser.parse_args()
     only = dict.fromkeys(arguments.only.split(","), 1) if arguments.only else None
     reasons: Counter[str] = Counter()
     mapped = total = compiled = wrong = 0
-    for seed in range(arguments.first, arguments.first + arguments.num):
-        outcome = try_network(seed, only)
+    seeds = range(arguments.first, arguments.first + arguments.num)
+    attempt = functools.partial(try_network, operators=only)
+    for seed, outcome in trials(attempt, seeds, arguments.cluster):
         mapped, total = mapped + outcome.mapped, total + outcome.total
         if outcome.wrong:
             wrong += 1

@@ -5,7 +5,7 @@ Every operator runs alone, on the values that the chip has at that point, so dif
 add up: `compared` shows how far each result is from `edgekit.chip.arithmetic`, and ``TOLERATED``
 how far it may be. The kernels share no code and no formula with edgekit.
 
-    python scripts/reference_kernels.py [--number 300]
+    python -m scripts.reference_kernels [--number 300] [--cluster ADDRESS]
 
 prints the differences on random operators, from which ``TOLERATED`` was taken.
 """
@@ -13,6 +13,7 @@ prints the differences on random operators, from which ``TOLERATED`` was taken.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ from edgekit.formats.tflite import Model, write_model
 from edgekit.formats.tflite.part import with_operators
 from edgekit.runtime import Runner
 from scripts.random_operators import MAKERS, random_feeds, random_model
+from scripts.sweep import add_cluster, trials
 
 TOLERATED = dict.fromkeys(
     (
@@ -117,10 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=100, help="models of each operator")
     parser.add_argument("--only", default="", help="one operator")
+    add_cluster(parser)
     arguments = parser.parse_args()
     print("| operator | values | differ | share | largest |\n|---|---|---|---|---|")
     for opcode in [arguments.only] if arguments.only else MAKERS:
-        rows = [each for seed in range(arguments.number) for each in _random(seed, opcode)]
+        attempt = functools.partial(_random, opcode=opcode)
+        found = trials(attempt, range(arguments.number), arguments.cluster)
+        rows = [each for _seed, some in found for each in some]
         values, differing = sum(row.values for row in rows), sum(row.differing for row in rows)
         largest = max((row.largest for row in rows), default=0)
         share = differing / max(values, 1)

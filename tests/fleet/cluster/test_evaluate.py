@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import DataError, ExternalToolError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.runtime import RunnerOptions
 from tests.evaluate.conftest import classifier, linear, same
@@ -218,6 +220,16 @@ def test_every_worker_is_measured(pool: ClusterPool, int8_path: Path) -> None:
         assert each.benchmark is not None
         assert (each.benchmark.runs, each.benchmark.kernels) == (5, "reference")
         assert each.benchmark.latency_ms["p50"] > 0
+
+
+def test_other_calls_are_answered_in_the_order_of_the_items(pool: ClusterPool) -> None:
+    numbers = itertools.count()
+    found = list(itertools.islice(pool.map(math.factorial, numbers), 30))
+    assert found == [(each, math.factorial(each)) for each in range(30)]
+    assert next(numbers) < 60  # it has no end, so not all are drawn
+    with pytest.raises(ExternalToolError, match="a task of the cluster failed") as caught:
+        list(pool.map(math.factorial, [3, -1]))
+    assert "ValueError" in caught.value.why
 
 
 def test_an_address_without_a_scheduler_is_an_error() -> None:
