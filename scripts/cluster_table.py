@@ -206,7 +206,7 @@ def _cpu_of(*processes: psutil.Process) -> Callable[[], float]:
 def _page(rows: list[Row], most: int) -> str:
     long = next(row for row in rows if row.samples == most)
     short = [row for row in rows if row is not long]
-    shard_s, sample_s = _costs(short)
+    idle, shard_s, sample_s = _costs(short)
     memory = (
         f"| {name} | {' | '.join(f'{each:.0f}' for each in found)} |"
         for name, found in long.memory.items()
@@ -214,11 +214,13 @@ def _page(rows: list[Row], most: int) -> str:
     return _PAGE.read_text().format(
         cores=os.cpu_count(),
         rows="".join(f"{_line(row, short)}\n" for row in short),
+        idle=f"{idle * 1e3:.0f}",
+        left=f"{1 - idle:.2f}",
         shard_ms=f"{shard_s * 1e3:.1f}",
         sample_us=f"{sample_s * 1e6:.1f}",
         shard_s=f"{shard_s:.4f}",
         sample_s=f"{sample_s:.7f}",
-        limits="".join(f"{line}\n" for line in _limits(short, shard_s, sample_s)),
+        limits="".join(f"{line}\n" for line in _limits(short, idle, shard_s, sample_s)),
         samples=f"{long.samples:,}",
         edge=long.edge,
         workers=long.workers,
@@ -246,22 +248,32 @@ def _line(row: Row, rows: list[Row]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _costs(rows: list[Row]) -> tuple[float, float]:
-    """Return the CPU time of command and scheduler per shard and per sample, neither below 0."""
-    counts = np.array([[row.shards, row.samples] for row in rows], float)
+def _costs(rows: list[Row]) -> tuple[float, float, float]:
+    """Return the CPU time of command and scheduler per second, per shard and per sample.
+
+    By least squares without the terms that would be negative.
+    """
+    counts = np.array([[row.wall, row.shards, row.samples] for row in rows])
     spent = np.array([row.client_cpu + row.scheduler_cpu for row in rows])
-    shard_s, sample_s = np.linalg.lstsq(counts, spent, rcond=None)[0]
-    return max(0.0, float(shard_s)), max(0.0, float(sample_s))
+    used = [0, 1, 2]
+    while True:
+        found = np.linalg.lstsq(counts[:, used], spent, rcond=None)[0]
+        if found.min() >= 0:
+            break
+        used.remove(used[int(found.argmin())])
+    costs = np.zeros(3)
+    costs[used] = found
+    return float(costs[0]), float(costs[1]), float(costs[2])
 
 
-def _limits(rows: list[Row], shard_s: float, sample_s: float) -> Iterator[str]:
+def _limits(rows: list[Row], idle: float, shard_s: float, sample_s: float) -> Iterator[str]:
     for edge in _SHARE:
         alike = [row for row in rows if row.edge == edge]
         busy = sum(row.workers_cpu for row in alike) / sum(row.samples for row in alike)
-        most = _most(busy, shard_s, sample_s)
+        most = (1 - idle) * _most(busy, shard_s, sample_s)
         yield f"| {edge} x {edge}, on the CPU | {busy:.6f} | {most:,.0f} |"
     for name, busy in (("5 ms, as MobileNet on an Edge TPU", 5e-3), ("50 ms", 50e-3)):
-        yield f"| {name} | {busy:.6f} | {_most(busy, shard_s, sample_s):,.0f} |"
+        yield f"| {name} | {busy:.6f} | {(1 - idle) * _most(busy, shard_s, sample_s):,.0f} |"
 
 
 def _most(busy_s: float, shard_s: float, sample_s: float) -> float:
