@@ -20,6 +20,8 @@ from edgekit.version import __version__
 Fix = Callable[[Sequence[str]], str]  # names that differ -> how to make a worker equal
 EDGETPU = "EDGETPU"  # the resource that a worker with Edge TPUs advertises
 _LOCAL = re.compile(r"local(?::([0-9]+))?")
+_REMOTE = re.compile(r"(?:tcp|tls|wss?)://[^\s/]+:([0-9]{1,5})/?")
+_MOST_PORT = 65535
 _CONNECT_S = 10.0
 _WORKER_S = 30.0  # how long to wait for a first worker
 _PATIENCE_S = 300.0  # how long to wait for a scheduler that was lost
@@ -74,7 +76,7 @@ class Connection:
         local = _LOCAL.fullmatch(address)
         if local:
             self._cluster = self._start(int(local[1] or 2))
-        elif "://" not in address:
+        elif not _is_remote(address):
             raise UsageError(
                 f"{address!r} is not the address of a cluster",
                 fix="give local:N for N processes on this computer, or tcp://HOST:8786",
@@ -249,6 +251,11 @@ class Connection:
                 fix=f"dask worker {self.address}" if has_scheduler else _HOW_TO_START,
             ) from error
         return client
+
+
+def _is_remote(address: str) -> bool:
+    found = _REMOTE.fullmatch(address)
+    return found is not None and 0 < int(found[1]) <= _MOST_PORT
 
 
 def killed_worker() -> type[BaseException]:

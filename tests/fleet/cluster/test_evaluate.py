@@ -232,9 +232,18 @@ def test_other_calls_are_answered_in_the_order_of_the_items(pool: ClusterPool) -
     assert "ValueError" in caught.value.why
 
 
-def test_an_address_without_a_scheduler_is_an_error() -> None:
+@pytest.mark.parametrize(
+    "address", ["somewhere", "", "local:x", "tcp://", "tcp://host", "tcp://:8786x", "foo://x:1"]
+)
+def test_what_is_not_an_address_is_an_error(address: str) -> None:
     with pytest.raises(UsageError, match="not the address"):
-        cluster("somewhere")
+        cluster(address)
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_does_not_exist_is_an_error(port: int) -> None:
+    with pytest.raises(UsageError, match="not the address"):
+        cluster(f"tcp://127.0.0.1:{port}")
 
 
 def test_a_stream_cannot_be_shared(pool: ClusterPool, tmp_path: Path) -> None:
