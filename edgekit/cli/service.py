@@ -21,7 +21,9 @@ ACTIONS = ("install", "remove")
 
 
 def service(
-    action: Annotated[str, typer.Argument(help="What to do."), OneOf(*ACTIONS)],
+    action: Annotated[
+        str, typer.Argument(metavar="|".join(ACTIONS), help="What to do."), OneOf(*ACTIONS)
+    ],
     models: Annotated[
         Optional[List[Path]],
         typer.Argument(metavar="MODEL...", help="install: .tflite files or bundles."),

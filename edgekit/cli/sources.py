@@ -20,7 +20,9 @@ ACTIONS = ("list", "install", "remove")
 
 
 def sources(
-    action: Annotated[str, typer.Argument(help="What to do."), OneOf(*ACTIONS)] = "list",
+    action: Annotated[
+        str, typer.Argument(metavar="|".join(ACTIONS), help="What to do."), OneOf(*ACTIONS)
+    ] = "list",
     name: Annotated[
         Optional[str], typer.Argument(metavar="NAME", help="Which environment: onnx or torch.")
     ] = None,
