@@ -21,7 +21,11 @@ _RECURRENT = (
     "give recurrent layers a fixed number of steps (--input-shape) and convert the Keras file, "
     "whose LSTM and GRU layers edgekit unrolls; a SavedModel or frozen graph keeps its loops"
 )
-_ATTENTION = "attention multiplies two activations: replace it by convolutions or pooling"
+_ATTENTION = (
+    "attention multiplies two activations; edgekit convert replaces products of float networks "
+    "with at most 98,553 multiplications for each head: make the image or the number of tokens "
+    "smaller, or replace attention by convolutions or pooling"
+)
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"
 _SPECTRUM = "compute the spectrum outside the network and make it the network's input"

@@ -23,7 +23,7 @@ from edgekit.rewrite.edit import Edit
 from edgekit.rewrite.float_activations import fuse
 from edgekit.rewrite.real_values import COMPUTED, computed
 
-_ROOTS = ("POW", "RSQRT", "SQRT")
+ROOTS = ("POW", "RSQRT", "SQRT")
 _FUSED = "fused_activation_function"
 _SEPARABLE = ("RELU", "RELU6")
 # The output's step is 1/128, and its values are 1/sqrt(channels) on average: 29 dB with so many.
@@ -34,7 +34,7 @@ _LEAST_EPSILON = 1e-4  # smaller ones only count where a pixel hardly varies
 _CONSTANTS = 4  # channels are stored in words of four
 _TOLERANCE = 1e-4
 _LEAST_ROWS = 16  # to fit two numbers for each channel, and to contradict them
-_SCALES = (1.0, 0.05, 20.0)
+SCALES = (1.0, 0.05, 20.0)
 _Values = NDArray[np.float64]
 
 
@@ -57,11 +57,11 @@ def normalize(model: Model) -> tuple[Model, int]:
         model: In NHWC; only normalizations over the last axis are replaced.
     """
     edit = Edit(model)
-    opened = _open(edit)
+    opened = open_activations(edit)
     done: set[int] = set()
     count = 0
     for root in list(edit.operators):
-        if root.opcode in _ROOTS and root.outputs[0] not in done:
+        if root.opcode in ROOTS and root.outputs[0] not in done:
             found = _around(edit, root)
             if found is not None:
                 done.update(_descendants(edit, found))
@@ -70,7 +70,7 @@ def normalize(model: Model) -> tuple[Model, int]:
                 count += 1
     if not count:
         return model, 0
-    _close(edit, opened)
+    close_activations(edit, opened)
     fuse(edit)
     return edit.build(), count
 
@@ -78,8 +78,8 @@ def normalize(model: Model) -> tuple[Model, int]:
 def has_normalization(model: Model) -> bool:
     """Whether `normalize` would change the float ``model``."""
     edit = Edit(model)
-    _open(edit)
-    return any(_around(edit, op) is not None for op in edit.operators if op.opcode in _ROOTS)
+    open_activations(edit)
+    return any(_around(edit, op) is not None for op in edit.operators if op.opcode in ROOTS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Opened:
     activation: Operator
 
 
-def _open(edit: Edit) -> list[_Opened]:
+def open_activations(edit: Edit) -> list[_Opened]:
     """Separate the activations fused into elementwise operators: a normalization ends before."""
     opened, operators = [], []
     for op in edit.operators:
@@ -109,8 +109,8 @@ def _open(edit: Edit) -> list[_Opened]:
     return opened
 
 
-def _close(edit: Edit, opened: list[_Opened]) -> None:
-    """Undo `_open` for the operators that are still there."""
+def close_activations(edit: Edit, opened: list[_Opened]) -> None:
+    """Undo `open_activations` for the operators that are still there."""
     for each in opened:
         place = next((n for n, op in enumerate(edit.operators) if op is each.plain), None)
         if place is not None:
@@ -120,24 +120,24 @@ def _close(edit: Edit, opened: list[_Opened]) -> None:
 
 def _around(edit: Edit, root: Operator) -> _Found | None:
     """Return the normalization that contains ``root``, with as much after it as fits."""
-    after_root = _after(edit, root)
-    for x in _sources(edit, root):
+    after_root = after(edit, root)
+    for x in sources(edit, root):
         tensor = edit.tensors[x]
         if tensor.is_dynamic or not _is_image(tensor.shape, tensor.dtype):
             continue
-        bases = _random_images(tensor.shape)
-        runs = [[_computed_from(edit, x, scale * each) for each in bases] for scale in _SCALES]
+        bases = random_images(tensor.shape)
+        runs = [[computed_from(edit, x, scale * each) for each in bases] for scale in SCALES]
         rows = _rows(bases)
         for y in reversed([each for each in runs[0][0] if each in after_root]):
             if edit.tensors[y].shape == tensor.shape:
                 ys = [_rows([each[y] for each in run]) for run in runs]
-                fit = _fit(rows, ys, _epsilons(edit, x))
+                fit = _fit(rows, ys, epsilons(edit, x))
                 if fit is not None:
                     return _Found(x, y, *fit)
     return None
 
 
-def _random_images(shape: tuple[int, ...]) -> list[_Values]:
+def random_images(shape: tuple[int, ...]) -> list[_Values]:
     """Return images of this shape whose rows and channels differ; more than one of few rows."""
     rng = np.random.default_rng(0)
     count = 1 if np.prod(shape[:-1]) >= _LEAST_ROWS else _LEAST_ROWS
@@ -163,7 +163,7 @@ def _is_image(shape: tuple[int, ...], dtype: str) -> bool:
     )
 
 
-def _sources(edit: Edit, root: Operator) -> list[int]:
+def sources(edit: Edit, root: Operator) -> list[int]:
     """Return the tensors that ``root`` depends on through known operators, the nearest first."""
     producers = edit.producers()
     found, new = [], [root.inputs[0]]
@@ -175,7 +175,8 @@ def _sources(edit: Edit, root: Operator) -> list[int]:
     return found
 
 
-def _after(edit: Edit, root: Operator) -> set[int]:
+def after(edit: Edit, root: Operator) -> set[int]:
+    """Return the tensors that depend on ``root``."""
     reached = set(root.outputs)
     for op in edit.operators[edit.operators.index(root) :]:
         if reached.intersection(op.inputs):
@@ -183,7 +184,7 @@ def _after(edit: Edit, root: Operator) -> set[int]:
     return reached
 
 
-def _computed_from(edit: Edit, x: int, values: _Values) -> dict[int, _Values]:
+def computed_from(edit: Edit, x: int, values: _Values) -> dict[int, _Values]:
     """Return what follows from tensor ``x`` alone, in the order of the operators."""
     known = {x: values}
     for op in edit.operators:
@@ -195,7 +196,7 @@ def _computed_from(edit: Edit, x: int, values: _Values) -> dict[int, _Values]:
 
 
 def _descendants(edit: Edit, found: _Found) -> set[int]:
-    return {found.y, *_computed_from(edit, found.x, np.zeros(edit.tensors[found.x].shape))}
+    return {found.y, *computed_from(edit, found.x, np.zeros(edit.tensors[found.x].shape))}
 
 
 def _fit(
@@ -208,14 +209,14 @@ def _fit(
         z = rows - rows.mean(axis=1, keepdims=True) if is_centred else rows
         squares = (z * z).mean(axis=1, keepdims=True)
         for epsilon in epsilons:
-            units = [scale * z / np.sqrt(scale**2 * squares + epsilon) for scale in _SCALES]
-            line = _line(units[0], ys[0])
-            if all(_is_close(line[0] * u + line[1], y) for u, y in zip(units, ys)):
+            units = [scale * z / np.sqrt(scale**2 * squares + epsilon) for scale in SCALES]
+            line = straight_line(units[0], ys[0])
+            if all(is_close(line[0] * u + line[1], y) for u, y in zip(units, ys)):
                 return (is_centred, epsilon, *line)
     return None
 
 
-def _line(x: _Values, y: _Values) -> tuple[_Values, _Values]:
+def straight_line(x: _Values, y: _Values) -> tuple[_Values, _Values]:
     """Return factors and shifts of each column: least squares."""
     centred = x - x.mean(axis=0)
     spread = np.maximum((centred * centred).sum(axis=0), 1e-30)
@@ -223,10 +224,10 @@ def _line(x: _Values, y: _Values) -> tuple[_Values, _Values]:
     return factor, y.mean(axis=0) - factor * x.mean(axis=0)
 
 
-def _epsilons(edit: Edit, x: int) -> list[float]:
+def epsilons(edit: Edit, x: int) -> list[float]:
     """Return what epsilon may be: zero, or a constant that is added to the mean or the sum."""
     depth = edit.tensors[x].shape[-1]
-    known = _computed_from(edit, x, np.zeros(edit.tensors[x].shape))
+    known = computed_from(edit, x, np.zeros(edit.tensors[x].shape))
     found = [0.0]
     for op in edit.operators:
         if op.outputs[0] in known and op.opcode == "ADD":
@@ -238,7 +239,8 @@ def _epsilons(edit: Edit, x: int) -> list[float]:
     return found
 
 
-def _is_close(expected: _Values, values: _Values) -> bool:
+def is_close(expected: _Values, values: _Values) -> bool:
+    """Whether values differ by no more than rounding explains."""
     error = np.abs(expected - values).max()
     return bool(error <= _TOLERANCE * max(float(values.std()), 1e-6))
 

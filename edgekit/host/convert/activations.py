@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model
 from edgekit.rewrite.float_activations import FORMS, MAPPABLE_FORMS, replace_activations
+from edgekit.rewrite.group_normalization import has_groups, normalize_groups
 from edgekit.rewrite.normalization import has_normalization, normalize
 
 _OTHER_NAMES = {
     "hard_silu": "hard_swish",
     "hardswish": "hard_swish",
+    "group_norm": "normalization",
+    "instance_norm": "normalization",
     "layer_norm": "normalization",
     "silu": "swish",
 }
@@ -64,7 +67,9 @@ def with_replacements(
         watch(model, replaced)
     replaced = prepare(replaced)
     if forms.get(_NORMALIZATION) == _MAPPABLE:
-        normalized, count = normalize(replaced)
+        normalized, in_rows = normalize(replaced)
+        normalized, in_groups = normalize_groups(normalized)
+        count = in_rows + in_groups
         if count:
             watch(replaced, normalized)
             replaced = prepare(normalized)
@@ -80,7 +85,7 @@ def with_replacements(
 
 def normalization_option(model: Model) -> str:
     """Return how the normalizations of a prepared float ``model`` map; empty if none would."""
-    if not has_normalization(model):
+    if not has_normalization(model) and not has_groups(model):
         return ""
     return (
         f"edgekit convert --replace-activations {_NORMALIZATION}=mappable replaces it by operators "

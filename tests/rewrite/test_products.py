@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BATCH_MATMULs of the float network as operators that map."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgekit.fix.mapping import mapped_operators
+from edgekit.formats.tflite import Model, Quantization, Tensor
+from edgekit.rewrite import products
+from edgekit.rewrite.before_quantization import prepare
+from edgekit.rewrite.registry import apply_rule
+from tests.rewrite.conftest import Graph, opcodes, run
+
+
+def _graph(shape: tuple[int, ...]) -> Graph:
+    graph = Graph(shape, "FLOAT32")
+    graph.tensors[graph.x] = Tensor("x", shape, "FLOAT32", 0)
+    return graph
+
+
+def _tensor(graph: Graph, shape: tuple[int, ...]) -> int:
+    graph.tensors.append(Tensor(f"t{len(graph.tensors)}", shape, "FLOAT32", 0))
+    return len(graph.tensors) - 1
+
+
+def _matmul(
+    graph: Graph, left: int, right: int, *, adj_x: bool = False, adj_y: bool = False
+) -> int:
+    a, b = graph.tensors[left].shape, graph.tensors[right].shape
+    rows, columns = a[-1 if adj_x else -2], b[-2 if adj_y else -1]
+    options = {"adj_x": adj_x, "adj_y": adj_y, "asymmetric_quantize_inputs": False}
+    out = _tensor(graph, (*a[:-2], rows, columns))
+    return graph.apply("BATCH_MATMUL", [left, right], out, options, "BatchMatMulOptions", 1)
+
+
+def _moved(graph: Graph, source: int, order: tuple[int, ...]) -> int:
+    shape = tuple(graph.tensors[source].shape[axis] for axis in order)
+    values = graph.constant(np.array(order, np.int32))
+    return graph.apply(
+        "TRANSPOSE", [source, values], _tensor(graph, shape), {}, "TransposeOptions", 1
+    )
+
+
+def _assert_same(model: Model, changed: Model) -> None:
+    random = np.random.default_rng(2)
+    shape = model.main.tensors[model.main.inputs[0]].shape
+    images = [random.normal(size=shape).astype(np.float32) for _ in range(3)]
+    for (expected,), (actual,) in zip(run(model, images), run(changed, images)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "adj_x", "adj_y"),
+    [
+        ((0, 2, 1, 3), (0, 2, 1, 3), False, True),
+        ((0, 2, 1, 3), (0, 2, 3, 1), False, False),
+        ((0, 2, 3, 1), (0, 2, 3, 1), True, False),
+        ((0, 2, 3, 1), (0, 2, 1, 3), True, True),
+        ((0, 2, 3, 1), (0, 2, 1, 3), False, False),
+    ],
+)
+def test_heads_of_attention_become_products_and_sums(
+    left: tuple[int, ...], right: tuple[int, ...], adj_x: bool, adj_y: bool
+) -> None:
+    """Queries times keys, with the axes in any order that exporters write."""
+    graph = _graph((1, 6, 3, 8))
+    start = graph.x
+    a, b = _moved(graph, start, left), _moved(graph, start, right)
+    _matmul(graph, a, b, adj_x=adj_x, adj_y=adj_y)
+    model = graph.model()
+    changed = apply_rule(products.RULE, model)
+    assert changed is not None
+    assert "BATCH_MATMUL" not in opcodes(changed)
+    _assert_same(model, changed)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 6, 8), (2, 6, 8), (6, 8)])
+@pytest.mark.parametrize("adj_x", [False, True])
+def test_operands_without_transpose_too(shape: tuple[int, ...], adj_x: bool) -> None:
+    graph = _graph(shape)
+    _matmul(graph, graph.x, graph.x, adj_x=adj_x, adj_y=not adj_x)
+    model = graph.model()
+    changed = apply_rule(products.RULE, model)
+    assert changed is not None
+    _assert_same(model, changed)
+
+
+def test_weights_and_values_of_attention_map_and_meet_the_transpose_behind() -> None:
+    graph = _graph((1, 6, 2, 8))
+    heads = _moved(graph, graph.x, (0, 2, 1, 3))
+    scores = _matmul(graph, heads, heads, adj_y=True)
+    out = _matmul(graph, scores, heads)
+    _moved(graph, out, (0, 2, 1, 3))
+    model = graph.model()
+    changed = prepare(model)
+    names = opcodes(changed)
+    assert not {"BATCH_MATMUL", "TRANSPOSE"} & set(names)
+    _assert_same(model, changed)
+    assert all(mapped_operators(_as_8bit(changed)))
+
+
+def _as_8bit(model: Model) -> Model:
+    """Give every activation 8 bits and one scale: for what maps, values do not matter."""
+    one = Quantization((0.1,), (0,))
+    tensors = tuple(
+        replace(each, dtype="INT8", quantization=one)
+        if each.dtype == "FLOAT32" and not model.buffers[each.buffer].size
+        else each
+        for each in model.main.tensors
+    )
+    return replace(model, subgraphs=(replace(model.main, tensors=tensors),))
+
+
+def test_a_constant_right_operand_is_a_dense_layer() -> None:
+    graph = _graph((1, 5, 8))
+    weights = graph.constant(np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32))
+    _matmul(graph, graph.x, weights)
+    model = graph.model()
+    changed = apply_rule(products.RULE, model)
+    assert changed is not None
+    assert opcodes(changed) == ["FULLY_CONNECTED"]
+    _assert_same(model, changed)
+
+
+def test_large_matrices_stay() -> None:
+    """400 tokens of 32 channels: 5 million products."""
+    graph = _graph((1, 400, 32))
+    _matmul(graph, graph.x, graph.x, adj_y=True)
+    assert apply_rule(products.RULE, graph.model()) is None
+
+
+def test_an_integer_product_stays() -> None:
+    graph = Graph((1, 4, 8))
+    graph.apply(
+        "BATCH_MATMUL",
+        [graph.x, graph.x],
+        graph.like(graph.x, (1, 4, 4)),
+        {"adj_x": False, "adj_y": True},
+        "BatchMatMulOptions",
+        2,
+    )
+    assert apply_rule(products.RULE, graph.model()) is None
