@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export networks of PyTorch with random weights, for torch_table.py.
 
-    python torch_networks.py FOLDER PHOTOGRAPHS [NAME...]
+    python torch_networks.py FOLDER PHOTOGRAPHS [--recipe] [NAME...]
 
 The Python is one of an environment with torch, torchvision, timm, Ultralytics and onnx; edgekit has
 none of them. Ultralytics is AGPL: it is called here, not copied. Normalization layers get the
 statistics of photographs, so that no activation is far too large or zero everywhere.
+
+With ``--recipe``, Ultralytics' own export for the Edge TPU is run on its networks, in an
+environment with TensorFlow, up to Google's compiler: FOLDER/recipe/NAME.tflite is its input.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import shutil
-import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,20 +112,29 @@ _YOLO_SIDE = 192
 
 
 def main() -> None:
-    """Write FOLDER/NAME.pt2, and FOLDER/NAME.onnx for Ultralytics."""
-    folder, photographs, *only = sys.argv[1:]
-    names = only or [*NETWORKS, *ULTRALYTICS]
-    paths = sorted(Path(photographs).rglob("*.jp*g"))[:12]
+    """Write FOLDER/NAME.pt2, and FOLDER/NAME.onnx or FOLDER/recipe/NAME.tflite for Ultralytics."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--recipe", action="store_true")
+    words = parser.parse_args()
+    folder = words.folder.resolve() / "recipe" if words.recipe else words.folder
+    names = words.names or ([] if words.recipe else [*NETWORKS]) + [*ULTRALYTICS]
+    paths = sorted(words.photographs.resolve().rglob("*.jp*g"))[:12]
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         torch.manual_seed(0)
-        done = [each for each in Path(folder).glob(f"{name}.*") if each.suffix != ".json"]
+        done = [each for each in folder.glob(f"{name}.*") if each.suffix != ".json"]
         if done:
             continue
         try:
-            if name in NETWORKS:
-                _export(name, Path(folder, f"{name}.pt2"), paths)
+            if words.recipe:
+                _follow_recipe(name, folder / f"{name}.tflite", paths)
+            elif name in NETWORKS:
+                _export(name, folder / f"{name}.pt2", paths)
             else:
-                _export_yolo(name, Path(folder, f"{name}.onnx"), paths)
+                _export_yolo(name, folder / f"{name}.onnx", paths)
         except Exception as error:  # noqa: BLE001 - the others go on
             print(f"{name}: {type(error).__name__}: {error}")
         else:
@@ -139,13 +153,55 @@ def _export(name: str, path: Path, photographs: list[Path]) -> None:
     torch.export.save(torch.export.export(network.eval(), (inputs,)), str(path))
 
 
-def _export_yolo(name: str, path: Path, photographs: list[Path]) -> None:
+def _yolo(name: str, photographs: list[Path]) -> Any:  # noqa: ANN401
     from ultralytics import YOLO  # type: ignore[import-not-found] # noqa: PLC0415
 
     model = YOLO(f"{name}.yaml")
     # Left to itself it expects losses in training mode.
     _set_normalization(model.model.model[:-1], _images(photographs, _YOLO_SIDE), model.model)
+    return model
+
+
+def _export_yolo(name: str, path: Path, photographs: list[Path]) -> None:
+    model = _yolo(name, photographs)
     shutil.move(model.export(format="onnx", imgsz=_YOLO_SIDE, simplify=False, opset=17), path)
+
+
+def _follow_recipe(name: str, path: Path, photographs: list[Path]) -> None:
+    """Run Ultralytics' export for the Edge TPU; keep the model that is ready for the compiler."""
+    model = _yolo(name, photographs)
+    with tempfile.TemporaryDirectory(prefix="edgekit-recipe-") as folder:
+        data = _data_set(Path(folder, "data"), photographs, model.model)
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            model.export(format="edgetpu", imgsz=_YOLO_SIDE, data=str(data))
+        except Exception as error:  # the compiler is not there, and it says so in many ways
+            made = sorted(Path(folder).rglob("*_full_integer_quant.tflite"))
+            if not made:
+                raise
+            print(f"{name}: ends at the compiler: {type(error).__name__}")
+            shutil.move(made[0], path)
+        finally:
+            os.chdir(before)
+
+
+def _data_set(folder: Path, photographs: list[Path], network: Any) -> Path:  # noqa: ANN401
+    """Write what Ultralytics takes as a data set: photographs without objects."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for path in photographs:
+        shutil.copy(path, folder / "images")
+        (folder / "labels" / f"{path.stem}.txt").touch()
+    described = {
+        "path": str(folder),
+        "train": "images",
+        "val": "images",
+        "names": {int(key): str(value) for key, value in network.names.items()},
+        "kpt_shape": [17, 3],
+    }
+    (folder / "data.yaml").write_text(json.dumps(described))  # JSON is YAML
+    return folder / "data.yaml"
 
 
 def _images(paths: list[Path], side: int) -> torch.Tensor:

@@ -29,6 +29,7 @@ from edgekit.tasks.ssd import (
 from edgekit.tasks.yolo import Yolo
 from edgekit.tasks.yolo_columns import read_stated
 from edgekit.tasks.yolo_layout import find_layout
+from edgekit.tasks.yolo_raw import read_raw_head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,12 @@ def yolo_decoder(case: Case) -> Decoder | None:
         return None
     step = max(map(case.step, range(len(case.outputs))), default=0.0)
     layout = find_layout(
-        case.shapes, case.input_shape, case.probe, read_stated(case.metadata), step
+        case.shapes,
+        case.input_shape,
+        case.probe,
+        read_stated(case.metadata),
+        step,
+        read_raw_head(case.metadata),
     )
     if layout is None:
         return None

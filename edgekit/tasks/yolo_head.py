@@ -10,12 +10,13 @@ Exports with suppression, and the end-to-end heads of YOLOv10 and v26, have one 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 
 from edgekit.tasks.yolo_columns import BOX
+from edgekit.tasks.yolo_raw import RawHead, decode_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,8 @@ class YoloHead:
     prototypes: int | None  # the output that masks are composed of
     num_coefficients: int  # of a mask
     prototypes_last: bool  # (1, h, w, n); else (1, n, h, w)
+    raw: RawHead | None = None  # how to decode the boxes; None if the network does
+    input_shape: tuple[int, int] = (0, 0)  # of the network; for ``raw`` only
 
     @property
     def is_finished(self) -> bool:
@@ -51,6 +54,9 @@ class YoloHead:
     def rows(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Return (places or objects, values) of the real ``outputs``."""
         parts = [outputs[i][0].T if self.is_transposed else outputs[i][0] for i in self.parts]
+        if self.raw is not None:
+            cells, strides = grid_centres(self.strides, self.anchors, self.input_shape)
+            parts = decode_parts(self.raw, parts, cells, strides)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def planes(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
@@ -92,6 +98,26 @@ def yolo_heads(shapes: Sequence[Sequence[int]], input_shape: Sequence[int]) -> I
     has_values = len(flat) == 1 and least <= values <= least + _MOST_EXTRA
     if has_values and 1 < objects <= _MOST_FINISHED:
         yield YoloHead((flat[0],), False, values, (), 1, prototypes, coefficients, is_last)
+
+
+def undecoded_head(
+    shapes: Sequence[Sequence[int]], input_shape: tuple[int, int], raw: RawHead
+) -> YoloHead | None:
+    """Return the head whose outputs are boxes as ``raw`` says, scores and values of the task.
+
+    None if the shapes are not those of such a head.
+
+    Args:
+        shapes: The shapes of the outputs; boxes are the first one with three dimensions.
+        input_shape: (height, width) of the network's input.
+        raw: How to decode them.
+    """
+    for head in yolo_heads(shapes, input_shape):
+        first = shapes[head.parts[0]][1 if head.is_transposed else 2]
+        if not head.is_finished and head.anchors == 1 and first == raw.num_values:
+            values = head.num_values - first + BOX
+            return replace(head, num_values=values, raw=raw, input_shape=input_shape)
+    return None
 
 
 def grid_centres(

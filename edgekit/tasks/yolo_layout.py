@@ -24,11 +24,13 @@ from edgekit.tasks.yolo_columns import (
     Stated,
     YoloColumns,
 )
-from edgekit.tasks.yolo_head import YoloHead, yolo_heads
+from edgekit.tasks.yolo_head import YoloHead, undecoded_head, yolo_heads
 from edgekit.tasks.yolo_values import YoloValues, is_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from edgekit.tasks.yolo_raw import RawHead
 
 _PERSON_VALUES = PERSON[0] * PERSON[1]
 _MOST_KEYPOINTS = 150
@@ -36,10 +38,11 @@ _MOST_KEYPOINTS = 150
 
 def find_layout(
     shapes: Sequence[Sequence[int]],
-    input_shape: Sequence[int],
+    input_shape: tuple[int, int],
     look: Callable[[], Sequence[NDArray[Any]] | None],
     stated: Stated,
     step: float = 0.0,
+    raw: RawHead | None = None,
 ) -> tuple[YoloHead, YoloColumns] | None:
     """Return how to read outputs of these shapes as a YOLO's; None if they are not a YOLO's.
 
@@ -50,10 +53,15 @@ def find_layout(
             Not called if shapes and metadata are enough.
         stated: The contents of the metadata.
         step: The step of the outputs' quantization.
+        raw: How to decode the outputs, if the metadata say that the network does not.
 
     Raises:
         UnsupportedModelError: The shapes are a YOLO's, the values are not.
     """
+    if raw is not None:
+        undecoded = undecoded_head(shapes, input_shape, raw)
+        columns = None if undecoded is None else _by_metadata(undecoded, stated)
+        return None if undecoded is None or columns is None else (undecoded, columns)
     heads = list(yolo_heads(shapes, input_shape))
     if not heads:
         return None

@@ -38,6 +38,7 @@ from edgekit.host.convert.float_tflite import (
     without_hints,
 )
 from edgekit.host.convert.importer import ImportedModel, ImporterChild
+from edgekit.host.convert.on_host import OnHost, on_host
 from edgekit.host.convert.options import ConvertOptions
 from edgekit.host.convert.preparing import Start
 from edgekit.host.convert.samples import Samples
@@ -52,6 +53,7 @@ from edgekit.host.convert.sources import SourceFile
 from edgekit.host.convert.static_tflite import make_static, require_runnable
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
 from edgekit.host.convert.ultralytics import UltralyticsNotes, ultralytics_notes
+from edgekit.host.convert.ultralytics_head import CutHead, cut_head
 from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
 from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
@@ -74,6 +76,7 @@ class FloatNetwork:
         importer_peak_bytes: The memory of the process that read it.
         source_agreement: How the float .tflite differs from the source in its own runtime.
         noted: What Ultralytics' exporter noted about the network; None for others.
+        head: The head of an Ultralytics network without its decoding; None if it is whole.
         stop_early: Whether to refuse a network for rules that the quantized model could break.
     """
 
@@ -98,6 +101,7 @@ class FloatNetwork:
         self.source_agreement: SourceAgreement | None = None
         self.stop_early = True
         self.noted: UltralyticsNotes | None = None
+        self.head: CutHead | None = None
 
     def read(self, child: ConverterChild) -> ModelFile:
         """Return the float .tflite with static shapes; mode ``dynamic`` has int8 weights."""
@@ -109,9 +113,14 @@ class FloatNetwork:
     def kept_files(self) -> Mapping[str, bytes]:
         """What to attach to the model: the label files of a .tflite, notes of the exporter."""
         if self.noted is not None:
-            return self.noted.files
+            return self.noted.files(None if self.head is None else self.head.raw)
         source = self.whole_source
         return {} if source is None else read_files(source.given)
+
+    @property
+    def on_host(self) -> OnHost | None:
+        """What of the network was left to the host; None if nothing was."""
+        return None if self.head is None else on_host(self.head.decoding)
 
     @property
     def whole_source(self) -> ModelFile | None:
@@ -180,9 +189,19 @@ class FloatNetwork:
             raw = tflite_inputs(whole)
             self.turned |= {each.name for each in raw if each.shape != by_name.get(each.name)}
             part = cut(whole, options.inputs, options.outputs, where, self._listing_command())
+            part = self._without_decoding(part)
             network = self._from_float(part, tflite_inputs(part))
             self._compare(child, whole, imported, [(each.name, by_name[each.name]) for each in raw])
         return network
+
+    def _without_decoding(self, model: Model) -> Model:
+        """End the head of an Ultralytics network before its decoding, unless the user cuts it."""
+        options = self._options
+        is_asked = options.mode == "int8" and options.fix
+        if self.noted is None or options.inputs or options.outputs or not is_asked:
+            return model
+        self.head = cut_head(model, self.noted.values)
+        return model if self.head is None else self.head.model
 
     def _compare(
         self,
@@ -275,7 +294,7 @@ class FloatNetwork:
         """Return ``model`` with inputs in NHWC where NCHW would keep it on the CPU."""
         if self._options.mode != "int8" or not self._options.fix:
             return model
-        self.start = Start(model, self._options.io)
+        self.start = Start(model, self._options.io, self.on_host)
         turned = turn_inputs(model) or model
         if turned is not model:
             self.start.watch(channels_last.RULE.name, model, turned)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from edgekit.edgetpu.advice import advice_for, advice_for_layer
 from edgekit.edgetpu.check import check_model
 from edgekit.edgetpu.limits import TPU
-from edgekit.edgetpu.macs import count_macs
+from edgekit.edgetpu.macs import count_macs, model_macs
 from edgekit.edgetpu.operation import Operation
 from edgekit.edgetpu.partition import partition
 from edgekit.edgetpu.report import CheckReport
@@ -19,6 +19,7 @@ from edgekit.fix.certificate import Certificate
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.host.convert.as_integers import as_integers
+from edgekit.host.convert.on_host import OnHost
 from edgekit.host.convert.preparing import Prepared, Start
 from edgekit.host.convert.rewriting import Rewritten
 from edgekit.host.convert.times import estimated_ms, is_slower
@@ -72,6 +73,7 @@ class Outcome(Result):
     prepared: tuple[Prepared, ...] = ()  # the rewrites before quantization
     cpu_ms: float | None = None  # estimated, if all of the model runs on the host's CPU
     freed_ms: float | None = None  # estimated, if everything in ``unmapped`` maps
+    on_host: OnHost | None = None  # what was cut off; every number above includes it
 
 
 def outcome_of(
@@ -91,29 +93,34 @@ def outcome_of(
         advice: (operator, its fix) -> the fix to print.
     """
     report = check_model(after)
-    now = _mapped(report, after.model)
-    was = now if before is after else _mapped(check_model(before), before.model)
+    host = None if start is None else start.on_host
+    host_ms = 0.0 if host is None else host.estimated_ms
+    now = _mapped(report, after.model, host)
+    was = now if before is after else _mapped(check_model(before), before.model, host)
     refusals = [each for each in report.issues if each.severity == "error"]
     first = report.first_blocker
-    unmapped, freed_ms = _unmapped(after.model, now.estimated_ms, -1 if first is None else first)
+    unmapped, freed_ms = _unmapped(
+        after.model, now.estimated_ms - host_ms, -1 if first is None else first
+    )
     unmapped = tuple(
         replace(each, options=tuple(advice(each.opcode, option) for option in each.options))
         for each in unmapped
     )
     refused = str(refusals[0]) if report.refused else ""
     offer = rewritten.offer
-    fixed = None if offer is None else _judged(offer)
+    fixed = None if offer is None else _judged(offer, host)
     return Outcome(
         now,
         was,
         unmapped,
         refused,
-        rewritten.certificates,
+        tuple(_longer(each, host_ms) for each in rewritten.certificates),
         fixed,
-        network=None if start is None else _judged(as_integers(start.network, start.io)),
+        network=None if start is None else _judged(as_integers(start.network, start.io), host),
         prepared=() if start is None else start.prepared,
-        cpu_ms=estimated_ms(after.model, ()),
-        freed_ms=freed_ms,
+        cpu_ms=estimated_ms(after.model, ()) + host_ms,
+        freed_ms=None if freed_ms is None else freed_ms + host_ms,
+        on_host=host,
     )
 
 
@@ -140,18 +147,38 @@ def percent(share: float) -> str:
     return "100" if share == 1 else f"{min(share * 100, 99.9):.1f}".replace(".0", "")
 
 
-def _judged(model: Model) -> Mapped:
-    return _mapped(check_model(ModelFile.of(model)), model)
+def _judged(model: Model, host: OnHost | None) -> Mapped:
+    return _mapped(check_model(ModelFile.of(model)), model, host)
 
 
-def _mapped(report: CheckReport, model: Model) -> Mapped:
+def _mapped(report: CheckReport, model: Model, host: OnHost | None) -> Mapped:
+    """Return what maps of ``model`` and of what the host does after it, which never maps."""
     mapped = [each.index for each in report.operators if each.verdict == TPU]
-    return Mapped(
+    found = Mapped(
         num_operators=report.num_operators,
         num_mapped=report.num_mapped,
         num_unknown=report.num_unknown,
         macs_share=report.mapped_macs_share,
         estimated_ms=estimated_ms(model, mapped),
+    )
+    if host is None:
+        return found
+    share, macs = found.macs_share, model_macs(model)
+    return replace(
+        found,
+        num_operators=found.num_operators + host.num_operators,
+        macs_share=None if share is None else share * macs / (macs + host.macs),
+        estimated_ms=found.estimated_ms + host.estimated_ms,
+    )
+
+
+def _longer(certificate: Certificate, by_ms: float) -> Certificate:
+    """Return the certificate with times of the whole network."""
+    before, after = certificate.estimated_ms_before, certificate.estimated_ms_after
+    return replace(
+        certificate,
+        estimated_ms_before=None if before is None else before + by_ms,
+        estimated_ms_after=None if after is None else after + by_ms,
     )
 
 

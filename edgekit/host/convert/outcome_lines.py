@@ -16,7 +16,7 @@ _LITTLE_MS = 0.05  # the estimate's own rounding
 def render_outcome(outcome: Outcome, output: str) -> list[tuple[str, str]]:
     """Return (label, text) for each line that people read."""
     now = outcome.now
-    lines = [("maps", _mapped_text(outcome)), *_time_lines(outcome)]
+    lines = [("maps", _mapped_text(outcome)), *_host_lines(outcome), *_time_lines(outcome)]
     if outcome.rewrites:
         lines.append(("rewritten", f"by {_rules(outcome.rewrites)}: {_evidence(outcome.rewrites)}"))
     lines += _blocker_lines([each for each in outcome.unmapped if not each.at_end], outcome, output)
@@ -38,6 +38,16 @@ def _mapped_text(outcome: Outcome) -> str:
     if outcome.rewrites or outcome.prepared:
         text += f"; was {was.num_mapped} of {was.num_operators}"
     return text
+
+
+def _host_lines(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    host = outcome.on_host
+    if host is not None:
+        yield (
+            "on host",
+            f"{host.num_operators} of these operators, about {milliseconds(host.estimated_ms)} ms: "
+            "edgekit decodes the head after the model (--no-fix leaves that in the model)",
+        )
 
 
 def _time_lines(outcome: Outcome) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgekit.tasks.labels import ULTRALYTICS_FILE, parse_ultralytics, ultralytics_names
 from edgekit.tasks.prepare import ULTRALYTICS_PREPROCESS
+from edgekit.tasks.yolo_raw import RAW_KEY, RawHead
 
 _NOTED = ("task", "stride", "names")  # in every export
 _SHOWN_NAMES = 3
@@ -28,10 +29,12 @@ class UltralyticsNotes:
         """The ``--preprocess`` text that the network was trained with; empty if unknown."""
         return ULTRALYTICS_PREPROCESS.get(str(self.values["task"]), "")
 
-    @property
-    def files(self) -> dict[str, bytes]:
-        """What to attach to the .tflite, by file name."""
-        return {ULTRALYTICS_FILE: json.dumps(self.values, sort_keys=True).encode()}
+    def files(self, raw: RawHead | None = None) -> dict[str, bytes]:
+        """Return what to attach to the .tflite, by file name; ``raw`` if it does not decode."""
+        values = dict(self.values)
+        if raw is not None:
+            values[RAW_KEY] = raw.to_metadata()
+        return {ULTRALYTICS_FILE: json.dumps(values, sort_keys=True).encode()}
 
     def __str__(self) -> str:
         values, names = self.values, ultralytics_names(self.values)

@@ -45,7 +45,7 @@ def test_what_a_decoder_needs_travels_with_the_model(int8_path: Path, tmp_path: 
     content = int8_path.read_bytes()
     notes = ultralytics_notes(_PROPERTIES)
     assert notes is not None
-    written = with_use(content, notes.files, notes.preprocess, (), lambda _text: None)
+    written = with_use(content, notes.files(), notes.preprocess, (), lambda _text: None)
     path = tmp_path / "m.tflite"
     path.write_bytes(written)
     prepared = prepare(path)
