@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--recipe", action="store_true")
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     folder = words.folder.resolve() / "recipe" if words.recipe else words.folder
     names = words.names or ([] if words.recipe else [*NETWORKS]) + [*ULTRALYTICS]
     paths = sorted(words.photographs.resolve().rglob("*.jp*g"))[:12]
@@ -174,6 +174,12 @@ def _follow_recipe(name: str, path: Path, photographs: list[Path]) -> None:
         data = _data_set(Path(folder, "data"), photographs, model.model)
         before = Path.cwd()
         os.chdir(folder)
+        # Ultralytics downloads this file for onnx2tf's own checks unless it is there.
+        samples = _images(photographs, 128).numpy().transpose(0, 2, 3, 1)
+        np.save(
+            "calibration_image_sample_data_20x128x128x3_float32.npy",
+            np.resize(samples, (20, 128, 128, 3)),
+        )
         try:
             model.export(format="edgetpu", imgsz=_YOLO_SIDE, data=str(data))
         except Exception as error:  # the compiler is not there, and it says so in many ways
