@@ -9,10 +9,20 @@ Loops run over slices, because an index that may be negative keeps a loop from b
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 import numba
 import numpy as np
+
+from edgekit.chip.emulator.kernels import (
+    FROM_MESH,
+    IS_ODD,
+    REDUCES,
+    TO_MESH,
+    TO_NARROW,
+    TO_WIDE,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,13 +76,13 @@ def fill(
 
 @_compiled
 def gather(
-    memory: NDArray[np.uint8],
+    memory: NDArray[Any],
     tiles: NDArray[np.int64],
     starts: NDArray[np.int64],
     run: int,
     values: NDArray[np.float32],
 ) -> None:
-    """Convert ``run`` bytes from each of ``starts`` to float32: (tiles, starts x run)."""
+    """Convert ``run`` integers from each of ``starts`` to float32: (tiles, starts x run)."""
     for position in range(len(tiles)):
         source = memory[tiles[position]]
         target = values[position]
@@ -94,14 +104,15 @@ def requantize(
     tiles: NDArray[np.int64],
     where: NDArray[np.int64],
 ) -> None:
-    """Add biases, scale, round and store bytes.
+    """Add biases, scale, round and store bytes, or 16-bit values.
 
     ``total`` is (tiles, sets, rows, values), ``bias`` and ``multiplier`` (sets, values); ``limits``
-    are least, largest and zero point. ``where`` is (sets x rows, words): the words of a row follow
-    each other from one, or each lies elsewhere; negative ones are not stored.
+    are least and largest of the clamp, zero point, the largest stored value, and the table of a
+    function if there is one, see `_looked_up`. ``where`` is (sets x rows, words): the words of a
+    row follow each other from one, or each lies elsewhere; negative ones are not stored.
     """
     sets, rows = total.shape[1], total.shape[2]
-    row = np.empty(total.shape[3], np.uint8)
+    row = np.empty(total.shape[3] * (2 if limits[3] > 255 else 1), np.uint8)
     for position in range(len(tiles)):
         target = words[tiles[position]]
         for group in range(sets):
@@ -119,12 +130,58 @@ def _round(
     limits: NDArray[np.float32],
     row: NDArray[np.uint8],
 ) -> None:
-    low, high, zero_point = limits[0], limits[1], limits[2]
-    for k in range(len(row)):
+    low, high, zero_point, highest = limits[0], limits[1], limits[2], limits[3]
+    curve = limits[4:]
+    if not len(curve) and highest == 255:  # a loop without a branch
+        for k in range(len(row)):
+            real = np.float32(sums[k] + bias[k]) * multiplier[k]
+            real = np.rint(min(max(real, low), high)) + zero_point
+            real = min(max(real, np.float32(0)), np.float32(255))
+            row[k] = np.uint8(np.int32(real))
+        return
+    halves = row.view(np.uint16)
+    for k in range(len(sums)):
         real = np.float32(sums[k] + bias[k]) * multiplier[k]
-        real = np.rint(min(max(real, low), high)) + zero_point
-        real = min(max(real, np.float32(0)), np.float32(255))
-        row[k] = np.uint8(np.int32(real))
+        real = min(max(real, low), high)
+        if len(curve):
+            real = _looked_up(real, curve)
+        real = min(max(np.rint(real) + zero_point, np.float32(0)), highest)
+        if highest == 255:
+            row[k] = np.uint8(np.int32(real))
+        else:
+            halves[k] = np.uint16(np.int32(real))
+
+
+_SEGMENTS, _COEFFICIENTS = 8, 5
+_FIRST_BREAK = 1 + _SEGMENTS * _COEFFICIENTS
+_TINY = np.finfo(np.float32).tiny
+
+
+@_compiled
+def _looked_up(real: Any, curve: NDArray[np.float32]) -> Any:  # noqa: ANN401
+    """Return a value of a table, as `edgekit.chip.arithmetic.spline.Spline` does.
+
+    ``curve`` is its use (a constant of `edgekit.chip.emulator.kernels`), its coefficients and its
+    breakpoints.
+    """
+    argument, halves = real, 0
+    if curve[0] == IS_ODD:
+        argument = abs(real)
+    elif curve[0] == REDUCES:
+        _, exponent = math.frexp(max(real, _TINY))
+        halves = (exponent - 1) >> 1
+        argument = np.float32(math.ldexp(real, -2 * halves))
+    segment = 0
+    for at in range(_FIRST_BREAK, len(curve)):
+        if curve[at] <= argument:
+            segment += 1
+    last = segment * _COEFFICIENTS + _COEFFICIENTS
+    value = curve[last]
+    for at in range(1, _COEFFICIENTS):
+        value = np.float32(value * argument) + curve[last - at]
+    if curve[0] == IS_ODD:
+        return np.float32(math.copysign(value, real))
+    return np.float32(math.ldexp(value, -halves)) if halves else value
 
 
 @_compiled
@@ -143,22 +200,23 @@ def depthwise(
     tiles: NDArray[np.int64],
     starts: NDArray[np.int64],
     weights: NDArray[np.float32],
-    scales: NDArray[np.float32],
+    bias: NDArray[Any],
+    multiplier: NDArray[np.float32],
     limits: NDArray[np.float32],
     where: NDArray[np.int64],
 ) -> None:
     """Sum each channel by itself, tap by tap, and requantize, as `requantize` does.
 
     ``starts`` is (taps, rows, runs of a row), whose bytes follow each other; ``weights`` is (taps,
-    values of a row). ``scales`` are biases and multipliers of a row, and ``where`` is (rows,
-    words), as in `requantize`.
+    values of a row), and ``where`` (rows, words), as in `requantize`.
     """
     taps, width = weights.shape
     rows, runs = starts.shape[1], starts.shape[2]
     run = width // runs
-    bias, multiplier = scales[0], scales[1]
     total = np.empty(width, np.float32)
-    made = np.empty((rows, width), np.uint8)  # an op may write where it reads
+    made = np.empty(
+        (rows, width * (2 if limits[3] > 255 else 1)), np.uint8
+    )  # an op may write where it reads
     for tile in tiles:
         source = memory[tile]
         for place in range(rows):
@@ -373,3 +431,36 @@ def copy(
         for k in range(len(targets)):
             if targets[k] >= 0:
                 memory[targets[k]] = taken[k]
+
+
+@_compiled
+def move(
+    kinds: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    narrow: NDArray[np.uint32],
+    wide: NDArray[np.uint32],
+    mesh: NDArray[np.uint32],
+) -> None:
+    """Copy words, one move after another, see `edgekit.chip.emulator.moves`."""
+    first = 0
+    for number in range(len(kinds)):
+        end, kind = ends[number], kinds[number]
+        taken, put = sources[first:end], targets[first:end]
+        if kind == TO_WIDE:
+            for k in range(len(put)):
+                wide[put[k]] = narrow[taken[k]] if taken[k] >= 0 else np.uint32(0)
+        elif kind == TO_NARROW:
+            for k in range(len(put)):
+                narrow[put[k]] = wide[taken[k]]
+        elif kind == TO_MESH:
+            for k in range(len(put)):
+                mesh[put[k]] = narrow[taken[k]]
+        elif kind == FROM_MESH:
+            for k in range(len(put)):
+                narrow[put[k]] = mesh[taken[k]]
+        else:
+            for k in range(len(put)):
+                narrow[put[k]] = np.uint32(taken[k])
+        first = end

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+PLAIN, IS_ODD, REDUCES = 0, 1, 2  # how compiled code uses the table of a function
+# From where to where words are copied; FILL stores a constant in narrow memory.
+TO_WIDE, TO_NARROW, TO_MESH, FROM_MESH, FILL = range(5)
+
 
 @lru_cache(maxsize=None)
 def compiled_kernels() -> ModuleType | None:

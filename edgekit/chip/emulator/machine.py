@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
 
 from edgekit.chip.emulator.kernels import compiled_kernels
+from edgekit.chip.emulator.moves import joined
 from edgekit.chip.emulator.plan import Plan
 from edgekit.chip.emulator.program import make_plan
 from edgekit.chip.emulator.state import State
@@ -51,9 +53,10 @@ class EdgeTpu:
             self._cache(caching)
             self.cached_rows = caching.wide_rows
         known = [set(rows) for rows in self.cached_rows]
-        self.plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
-        self.streams = self.plan.streams
+        plan = make_plan(self.executable, known_rows=known, strict_sync=strict_sync)
         self.state.kernels = compiled_kernels() if compiled else None
+        self.plan = replace(plan, joined=joined(plan.steps)) if self.state.kernels else plan
+        self.streams = self.plan.streams
         self._check_transfers()
 
     def clone(self) -> EdgeTpu:

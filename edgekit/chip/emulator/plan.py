@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Sequence, Tuple
+from typing import TYPE_CHECKING, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -40,11 +40,25 @@ _ROW, _MESH_WORD, _STEP, _READ, _KEPT = 2048, 32, 8192, 64, 32
 Range = Tuple[int, int]  # first byte, end
 
 
+class Move(NamedTuple):
+    """A copy of words, in their order."""
+
+    kind: int  # from where to where, a constant of `edgekit.chip.emulator.kernels`
+    sources: NDArray[np.int64]  # words of the source, -1 for a 0; or the constant that is stored
+    targets: NDArray[np.int64]  # words of the target
+
+
 class Step:
     """One action of a run; addresses and row numbers are fixed."""
 
+    num_moved = 0  # words that a copy moves, see `move`
+
     def run(self, state: State) -> None:
         """Execute the step on ``state``."""
+        raise NotImplementedError
+
+    def move(self) -> Move:
+        """Return a copy of words as its addresses."""
         raise NotImplementedError
 
 
@@ -96,12 +110,13 @@ class Plan:
     output_bytes: int
     wide_rows: tuple[frozenset[int], ...]  # rows it has written, for each tile
     streams: Streams  # of the host, in the order of the transfers
+    joined: tuple[Step, ...] = ()  # the same steps for compiled code
 
     def run(self, state: State) -> None:
         """Run all steps in order."""
         state.prepare(self.num_rows, self.mesh_words, self.output_bytes)
         with np.errstate(over="ignore"):  # columns that no op reads are computed too
-            for step in self.steps:
+            for step in self.steps if state.kernels is None else self.joined or self.steps:
                 step.run(state)
 
 

@@ -11,8 +11,23 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
+from edgekit.chip.arithmetic.requantize import Requantization
+from edgekit.chip.arithmetic.spline import APPLY, ODD, REDUCE_RANGE, WIDE, Spline
+from edgekit.chip.arithmetic.tables import EXP, LOGISTIC, RSQRT, TANH
 from edgekit.chip.emulator import EdgeTpu
-from edgekit.chip.emulator.kernels import compiled_kernels, runs_of
+from edgekit.chip.emulator.kernels import (
+    FILL,
+    FROM_MESH,
+    TO_MESH,
+    TO_NARROW,
+    TO_WIDE,
+    compiled_kernels,
+    runs_of,
+)
+from edgekit.chip.emulator.moves import Moves
+from edgekit.chip.emulator.plan import Move
+from edgekit.chip.emulator.state import State
+from edgekit.chip.emulator.steps.fused import Fused
 from edgekit.formats.darwinn import Package
 
 _NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is missing")
@@ -50,6 +65,62 @@ def test_compiled_code_leaves_the_same_bytes_as_numpy(
         assert fast.output.tobytes() == plain.output.tobytes()
         assert fast.narrow.tobytes() == plain.narrow.tobytes()
         assert fast.scalar.tobytes() == plain.scalar.tobytes()
+
+
+@_NUMBA
+@pytest.mark.parametrize(
+    ("spline", "nlu", "odd"),
+    [
+        (None, 0, 0),
+        (None, WIDE, 0),
+        (LOGISTIC.times(np.float32(256)), APPLY, 0),
+        (EXP.times(np.float32(65535)), APPLY | WIDE, 0),
+        (RSQRT.times(np.float32(46340)), APPLY | REDUCE_RANGE | WIDE, 0),
+        (TANH.times(np.float32(127)), APPLY, ODD),
+    ],
+)
+def test_compiled_code_rounds_and_looks_up_as_numpy_does(
+    spline: Spline | None, nlu: int, odd: int
+) -> None:
+    least, number = (0.001 if nlu & REDUCE_RANGE else -9), 4096
+    stage = Requantization(
+        np.float32(-200), np.float32(70000), 3, nlu=nlu, spline=spline, is_odd=bool(odd)
+    )
+    scale = 1 if spline else 9000 if nlu else 30
+    real = np.linspace(least, 9, number, dtype=np.float32) * scale
+    multiplier = np.full((1, number), 0.75, np.float32)
+    expected = stage.apply(real.copy(), multiplier[0])
+    words = np.zeros((1, number), np.uint32)
+    kernels = compiled_kernels()
+    assert kernels is not None
+    kernels.requantize(
+        real.reshape(1, 1, 1, -1),
+        np.zeros((1, number), np.float32),
+        multiplier,
+        Fused(stage).limits,
+        words,
+        np.zeros(1, np.int64),
+        np.zeros((1, 1), np.int64),
+    )
+    assert len(np.unique(expected)) > 40
+    assert words.view(np.uint8)[0, : expected.size].tobytes() == expected.tobytes()
+
+
+@_NUMBA
+def test_copies_that_are_joined_run_in_their_order() -> None:
+    state = State()
+    state.kernels, state.mesh = compiled_kernels(), np.zeros(2, np.uint32)
+    at = np.array([5, 6])
+    Moves(
+        [
+            Move(FILL, np.array([0xFFFFFFFF, 7]), at),
+            Move(TO_MESH, at, np.array([1, 0])),
+            Move(TO_WIDE, np.array([5, -1]), np.array([64, 65])),
+            Move(FROM_MESH, np.array([0, 1]), at),
+            Move(TO_NARROW, np.array([64, 65]), np.array([8, 9])),
+        ]
+    ).run(state)
+    assert state.narrow_words[0, 5:10].tolist() == [7, 0xFFFFFFFF, 0, 0xFFFFFFFF, 0]
 
 
 @_NUMBA

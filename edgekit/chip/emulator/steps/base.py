@@ -21,7 +21,7 @@ from edgekit.chip.isa.walks import as_float
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BATCH_VALUES = 1 << 21  # activations converted at a time
+_BATCH_VALUES = 1 << 18  # activations converted at a time
 _ROW_LANES = 4
 _LARGE_BYTES = 1 << 16
 _MANY_CHANGES = 4  # of rows that are not constant: after so many, prepared weights are not kept
@@ -59,6 +59,7 @@ class Layout:
         if nest.access.activation_bytes and not nest.chunked:
             self.gather = Gather.of_memory(nest, self.shape, inside=self.sets_inside)
         self.access_bytes = nest.access.activation_bytes
+        self.is_wide = nest.access.activations == "u2"
         activations = sets * self.shape.sizes[1] * self.shape.sizes[2]
         values = activations * max(self.access_bytes, 1)
         self.num_values = max(1, values, emissions.size * nest.channels)  # of a tile

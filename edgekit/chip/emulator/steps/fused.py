@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Multiply-accumulate steps by compiled code: gather, sum, requantize and store in few passes.
 
-Covered are 8-bit activations in narrow memory and 8-bit results without a table; numpy computes
-all other steps. Matrices are multiplied by numpy's BLAS in both ways.
+Not covered are 16-bit activations of a stream, and rows that are copied; numpy computes these.
+Matrices are multiplied by numpy's BLAS in both ways.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.chip.arithmetic.requantize import Requantization
-from edgekit.chip.emulator.kernels import runs_of
+from edgekit.chip.arithmetic.spline import APPLY, REDUCE_RANGE
+from edgekit.chip.emulator.kernels import IS_ODD, PLAIN, REDUCES, runs_of
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.steps.base import Layout
+from edgekit.chip.emulator.steps.gather import Gather
 from edgekit.chip.emulator.steps.products import Prepared, positions_of_run, sum_products
+from edgekit.chip.isa.memories import ROW_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORD = 4  # bytes, and channels
+_HALF = 2  # bytes of a 16-bit value
+_FIRST = np.zeros(1, np.int64)
 
 
 class Fused:
@@ -28,7 +33,9 @@ class Fused:
 
     def __init__(self, requantization: Requantization) -> None:
         clamps = requantization.clamp_min, requantization.clamp_max, requantization.zero_point
-        self.limits = np.array(clamps, np.float32)
+        self.value_bytes = requantization.value_bytes
+        limits = np.array([*clamps, (1 << 8 * self.value_bytes) - 1], np.float32)
+        self.limits = np.concatenate([limits, _curve(requantization)])
 
     def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
         """Compute all ``tiles``, up to ``batch`` at a time."""
@@ -38,10 +45,20 @@ class Fused:
 class FusedProduct(Fused):
     """Sums over all channels of the input."""
 
-    def __init__(self, layout: Layout, requantization: Requantization, prepared: Prepared) -> None:
+    def __init__(
+        self, layout: Layout, gather: Gather, requantization: Requantization, prepared: Prepared
+    ) -> None:
         super().__init__(requantization)
         self.prepared = prepared
-        sources, targets = _sources(layout), _targets(layout)
+        self.is_streamed = bool(gather.chunks)
+        sources, targets = _sources(layout, gather), _targets(layout)
+        if self.is_streamed:
+            ((chunk, *_),) = gather.chunks
+            row, at = np.divmod(sources, ROW_BYTES)
+            sources = chunk.rows[row] * ROW_BYTES + at
+        self.is_wide = layout.is_wide
+        if self.is_wide:
+            sources = sources[..., ::_HALF] // _HALF
         self.starts, self.length = runs_of(sources.reshape(-1), 1, sources.size)
         self.shape = sources.shape
         bias = prepared.bias
@@ -61,11 +78,21 @@ class FusedProduct(Fused):
         for first in range(0, len(tiles), batch):
             some = tiles[first : first + batch]
             values = np.empty((len(some), self.starts.size * self.length), np.float32)
-            kernels.gather(state.narrow, some, self.starts, self.length, values)
+            if self.is_streamed:  # to one tile
+                kernels.gather(state.rows.reshape(1, -1), _FIRST, self.starts, self.length, values)
+            else:
+                memory = state.narrow.view(np.uint16) if self.is_wide else state.narrow
+                kernels.gather(memory, some, self.starts, self.length, values)
             total = sum_products(values.reshape(len(some), *self.shape), self.prepared)
             total = total.reshape(len(some), len(self.bias), -1, self.bias.shape[1])
             kernels.requantize(
-                total, self.bias, self.multiplier, self.limits, state.narrow_words, some, self.where
+                total,
+                self.bias,
+                self.multiplier,
+                self.limits,
+                state.narrow_words,
+                some,
+                self.where,
             )
 
 
@@ -74,7 +101,7 @@ class FusedCopy(Fused):
 
     def __init__(self, layout: Layout, requantization: Requantization) -> None:
         super().__init__(requantization)
-        sources = _sources(layout)[..., ::_WORD] // _WORD
+        sources = _sources(layout, layout.gather)[..., ::_WORD] // _WORD
         targets = _targets(layout)
         self.targets = np.ascontiguousarray(targets).reshape(-1)
         whole = np.broadcast_to(sources, (len(targets), *sources.shape[1:]))
@@ -99,7 +126,9 @@ class FusedDepthwise(Fused):
     ) -> None:
         """Lay out a step whose ``weights`` are (taps, values of a row)."""
         super().__init__(requantization)
-        sources = _sources(layout).reshape(*layout.shape.sizes[:2], -1, _WORD)[..., 0]
+        sources = _sources(layout, layout.gather).reshape(*layout.shape.sizes[:2], -1, _WORD)[
+            ..., 0
+        ]
         sources, targets = sources.transpose(2, 1, 0), _targets(layout).transpose(1, 0, 2)
         bias = prepared.bias.reshape(-1)
         multiplier = np.broadcast_to(prepared.multiplier, prepared.bias.shape).reshape(-1)
@@ -111,44 +140,73 @@ class FusedDepthwise(Fused):
         starts, length = runs_of(sources.reshape(-1), _WORD, width)
         self.starts = starts.reshape(len(weights), -1, width // length)
         self.weights = np.ascontiguousarray(weights)
-        self.scales = np.stack([bias, multiplier]).astype(np.float32)
-        self.where = _rows(targets.reshape(-1, width // _WORD))
+        self.bias, self.multiplier = bias, multiplier.astype(np.float32)
+        self.where = _rows(targets.reshape(-1, self.value_bytes * width // _WORD))
 
     def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
         """See `Fused`."""
         del batch  # needs no memory for what it has gathered
         kernels: Any = state.kernels
         kernels.depthwise(
-            state.narrow, tiles, self.starts, self.weights, self.scales, self.limits, self.where
+            state.narrow,
+            tiles,
+            self.starts,
+            self.weights,
+            self.bias,
+            self.multiplier,
+            self.limits,
+            self.where,
         )
 
 
-def fused(layout: Layout, requantization: Requantization, prepared: Prepared) -> Fused | None:
+def fused(
+    layout: Layout, gather: Gather, requantization: Requantization, prepared: Prepared
+) -> Fused | None:
     """Return the step for compiled code; None if only numpy computes it."""
-    if requantization.value_bytes != 1 or requantization.spline is not None:
-        return None
+    is_product = prepared.kind == "product"
+    if layout.is_wide:
+        is_even = not gather.chunks and not (_sources(layout, gather)[..., ::_HALF] % _HALF).any()
+        covers = is_product and is_even
+        return FusedProduct(layout, gather, requantization, prepared) if covers else None
+    if gather.chunks:
+        is_one = len(gather.chunks) == 1 and is_product
+        return FusedProduct(layout, gather, requantization, prepared) if is_one else None
     is_one_set = layout.shape.sizes[0] == 1
-    is_exact = all(each.dtype == np.float32 for each in (*prepared.matrices, prepared.bias))
+    is_exact = all(each.dtype == np.float32 for each in prepared.matrices)
     if is_exact and prepared.kind == "diagonal" and (layout.sets_inside or is_one_set):
         (matrix,) = prepared.matrices
         weights = matrix if layout.sets_inside else matrix.reshape(len(matrix), -1)
         return FusedDepthwise(layout, requantization, prepared, weights)
     if prepared.kind == "copy" and layout.gather.words:
         return FusedCopy(layout, requantization)
-    if prepared.kind != "product":
+    if not is_product:
         return None
     if is_exact and is_one_set and len(prepared.matrices) == 1:
-        taps = _diagonals(prepared.matrices[0][0], _sources(layout))
+        taps = _diagonals(prepared.matrices[0][0], _sources(layout, gather))
         if taps is not None:
             return FusedDepthwise(layout, requantization, prepared, taps)
-    return FusedProduct(layout, requantization, prepared)
+    return FusedProduct(layout, gather, requantization, prepared)
 
 
-def _sources(layout: Layout) -> NDArray[np.int64]:
+def _curve(requantization: Requantization) -> NDArray[np.float32]:
+    """The table of a function as compiled code takes it; empty if there is none."""
+    spline = requantization.spline
+    if spline is None or not requantization.nlu & APPLY:
+        return np.zeros(0, np.float32)
+    use = PLAIN
+    if requantization.is_odd:
+        use = IS_ODD
+    elif requantization.nlu & REDUCE_RANGE:
+        use = REDUCES
+    parts = [use], spline.coefficients.reshape(-1), spline.breaks
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _sources(layout: Layout, gather: Gather) -> NDArray[np.int64]:
     """The address of each activation: (sets, positions, reduction)."""
     sets, positions, _ = layout.shape.sizes
-    index = layout.gather.index[0]
-    if layout.gather.words:
+    index = gather.index[0]
+    if gather.words:
         index = (_WORD * index[:, None] + np.arange(_WORD)).reshape(-1)
     if layout.sets_inside:
         order = index.reshape(-1, positions, sets, layout.access_bytes).transpose(2, 1, 0, 3)

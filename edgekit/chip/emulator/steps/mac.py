@@ -33,7 +33,7 @@ class MacStep(OpStep):
 
     def run(self, state: State) -> None:
         """See `OpStep`; by compiled code if there is any, and no observer of the results."""
-        if state.kernels is None or state.observer is not None or self.gather.chunks:
+        if state.kernels is None or state.observer is not None:
             super().run(state)
             return
         prepared: Prepared = self.prepared(state)
@@ -42,9 +42,7 @@ class MacStep(OpStep):
             return
         kept = self._fused
         if kept is None or kept[0] is not prepared:
-            made = None
-            if self.access.activations == "u1":
-                made = fused(self.layout, self.requantization, prepared)
+            made = fused(self.layout, self.gather, self.requantization, prepared)
             kept = self._fused = prepared, made
         if kept[1] is None:
             self.run_prepared(state, prepared)

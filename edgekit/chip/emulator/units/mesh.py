@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 
 import numpy as np
 
-from edgekit.chip.emulator.plan import Planner, Step, Task
+from edgekit.chip.emulator.kernels import FILL, FROM_MESH, TO_MESH
+from edgekit.chip.emulator.moves import words_on
+from edgekit.chip.emulator.plan import Move, Planner, Step, Task
 from edgekit.chip.emulator.queues import NUM_COUNTERS
 from edgekit.chip.emulator.state import State
 from edgekit.chip.isa.decode import Instruction
@@ -39,7 +41,8 @@ class MeshSend(Step):
     def __init__(self, tiles: list[int], words: NDArray[np.int64], first: int) -> None:
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
-        self.flight = slice(first, first + len(tiles) * len(words))
+        self.num_moved = len(tiles) * len(words)
+        self.flight = slice(first, first + self.num_moved)
 
     def run(self, state: State) -> None:
         """Gather."""
@@ -47,6 +50,11 @@ class MeshSend(Step):
             state.kernels.send(state.mesh, self.flight.start, state.narrow_words, *self.places)
             return
         state.mesh[self.flight] = state.narrow_words[self.where].reshape(-1)
+
+    def move(self) -> Move:
+        """See `Step`."""
+        targets = np.arange(self.flight.start, self.flight.stop)
+        return Move(TO_MESH, words_on(*self.places).reshape(-1), targets)
 
 
 class MeshReceive(Step):
@@ -62,6 +70,7 @@ class MeshReceive(Step):
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
         self.shape = len(tiles), len(words)
+        self.num_moved = len(tiles) * len(words)
         first, number = flight[0]
         self.flight: NDArray[np.int64] | slice = slice(first, first + number)
         if len(flight) > 1:
@@ -74,6 +83,13 @@ class MeshReceive(Step):
             return
         state.narrow_words[self.where] = state.mesh[self.flight].reshape(self.shape)
 
+    def move(self) -> Move:
+        """See `Step`."""
+        sources = self.flight
+        if isinstance(sources, slice):
+            sources = np.arange(sources.start, sources.stop)
+        return Move(FROM_MESH, sources, words_on(*self.places).reshape(-1))
+
 
 class MeshFill(Step):
     """Fill narrow memory with a constant."""
@@ -81,6 +97,7 @@ class MeshFill(Step):
     def __init__(self, tiles: list[int], words: NDArray[np.int64], pattern: int) -> None:
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
+        self.num_moved = len(tiles) * len(words)
         self.pattern = np.uint32(pattern)
 
     def run(self, state: State) -> None:
@@ -89,6 +106,11 @@ class MeshFill(Step):
             state.kernels.fill(state.narrow_words, *self.places, self.pattern)
             return
         state.narrow_words[self.where] = self.pattern
+
+    def move(self) -> Move:
+        """See `Step`."""
+        targets = words_on(*self.places).reshape(-1)
+        return Move(FILL, np.full(len(targets), self.pattern, np.int64), targets)
 
 
 class Mesh(Task):

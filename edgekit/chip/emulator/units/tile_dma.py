@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.chip.emulator.plan import Planner, Step, Task, check_aligned
+from edgekit.chip.emulator.kernels import TO_NARROW, TO_WIDE
+from edgekit.chip.emulator.moves import words_on
+from edgekit.chip.emulator.plan import Move, Planner, Step, Task, check_aligned
 from edgekit.chip.emulator.queues import Chunk, Scaling
 from edgekit.chip.emulator.state import State
 from edgekit.chip.emulator.units.ring import num_steps_of
@@ -44,6 +46,7 @@ class ToWide(Step):
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
         self.rows, self.before, self.per_row = rows, before, per_row
+        self.num_moved = rows.size * per_row if before is None else 0
 
     def run(self, state: State) -> None:
         """Copy."""
@@ -61,6 +64,14 @@ class ToWide(Step):
             state.rows[self.rows] = state.rows[self.before]
         view = data.reshape(len(data), number, per_row).view(np.uint8)
         state.rows[self.rows, : 4 * per_row] = view
+
+    def move(self) -> Move:
+        """See `Step`."""
+        taken = words_on(*self.places)
+        sources = np.full((len(taken), self.rows.shape[1] * self.per_row), -1)
+        sources[:, : taken.shape[1]] = taken
+        targets = self.rows[:, :, None] * _ROW_WORDS + np.arange(self.per_row)
+        return Move(TO_WIDE, sources.reshape(-1), targets.reshape(-1))
 
 
 class ToWideTransposed(Step):
@@ -200,6 +211,7 @@ class ToNarrow(Step):
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
         self.rows, self.words, self.per_row = rows, slice(skip, skip + len(words)), per_row
+        self.num_moved = len(tiles) * len(words)
 
     def run(self, state: State) -> None:
         """Copy."""
@@ -210,6 +222,12 @@ class ToNarrow(Step):
         data = state.rows[self.rows, : 4 * self.per_row]
         data = np.ascontiguousarray(data).reshape(len(self.rows), -1).view(np.uint32)
         state.narrow_words[self.where] = data[:, self.words]
+
+    def move(self) -> Move:
+        """See `Step`."""
+        every = self.rows[:, :, None] * _ROW_WORDS + np.arange(self.per_row)
+        sources = every.reshape(len(every), -1)[:, self.words]
+        return Move(TO_NARROW, sources.reshape(-1), words_on(*self.places).reshape(-1))
 
 
 class WideToNarrow(Task):
