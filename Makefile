@@ -48,7 +48,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on PATH; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[host,coco,cluster,serve,fast]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[host,coco,cluster,serve,fast,video]' --group dev
 	touch $@
 
 clean:
