@@ -143,12 +143,9 @@ class _Products:
         behind = edit.consumers(out)
         if len(parts) == 1:
             return [pieces.reshape(edit, parts[0], out)]
-        order = edit.data(behind[0].inputs[1]) if len(behind) == 1 else None
-        if (
-            order is not None
-            and behind[0].opcode == "TRANSPOSE"
-            and order.tolist() == list(_HEADS_BEHIND_ROWS)
-        ):
+        is_moved = len(behind) == 1 and behind[0].opcode == "TRANSPOSE"
+        order = edit.data(behind[0].inputs[1]) if is_moved else None
+        if order is not None and order.tolist() == list(_HEADS_BEHIND_ROWS):
             channels, apart = (
                 edit.activation(self._out, f"{name}/{what}", shape=shape)
                 for what, shape in (

@@ -93,7 +93,11 @@ def test_weights_and_values_of_attention_map_and_meet_the_transpose_behind() -> 
     graph = _graph((1, 6, 2, 8))
     heads = _moved(graph, graph.x, (0, 2, 1, 3))
     scores = _matmul(graph, heads, heads, adj_y=True)
-    out = _matmul(graph, scores, heads)
+    shape = graph.tensors[scores].shape
+    weights = graph.apply(
+        "SOFTMAX", [scores], _tensor(graph, shape), {"beta": 1.0}, "SoftmaxOptions", 1
+    )
+    out = _matmul(graph, weights, heads)
     _moved(graph, out, (0, 2, 1, 3))
     model = graph.model()
     changed = prepare(model)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -208,15 +209,25 @@ def _interpreter(recipe: Recipe, given: files.PathLike | None) -> str:
     least = ".".join(map(str, recipe.python))
     newer = [f"python3.{minor}" for minor in range(recipe.python[1], recipe.python[1] + 3)]
     candidates = [str(given)] if given is not None else [sys.executable, *newer, "python3"]
-    for each in candidates:
+    for each in itertools.chain(candidates, [] if given is not None else _managed(newer)):
         found = shutil.which(each)
         if found is not None and _version_of(found) >= recipe.python:
             return found
     raise MissingExtraError(
         f"no Python {least} or newer was found",
-        where=str(given) if given is not None else "PATH",
+        where=str(given) if given is not None else "PATH, and the Pythons of pyenv and uv",
         fix=f"install Python {least}, and name it: --python PATH",
     )
+
+
+def _managed(names: Sequence[str]) -> Iterator[str]:
+    """Yield interpreters that pyenv and uv have installed, which need not be on PATH."""
+    pyenv = os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    uv = os.environ.get("UV_PYTHON_INSTALL_DIR") or Path(data, "uv", "python")
+    folders = [Path(pyenv, "versions"), Path(uv)]
+    for name, folder in itertools.product(names, folders):
+        yield from sorted(map(str, folder.glob(f"*/bin/{name}")))
 
 
 def _version_of(python: str) -> tuple[int, ...]:

@@ -104,6 +104,31 @@ def test_bad_names_and_old_interpreters_are_refused(stand_in: Path, tmp_path: Pa
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("PYENV_ROOT", "versions/3.12.4"),
+        ("UV_PYTHON_INSTALL_DIR", "cpython-3.12.4-linux-x86_64-gnu"),
+        ("HOME", ".pyenv/versions/3.12.4"),
+        ("HOME", ".local/share/uv/python/cpython-3.12"),
+    ],
+)
+def test_interpreters_of_pyenv_and_uv_are_found(
+    variable: str, place: str, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    root = tmp_path / "root"
+    program = root / place / "bin" / "python3.12"
+    program.parent.mkdir(parents=True)
+    stand_in.rename(program)
+    monkeypatch.setenv(variable, str(root))
+    lines: list[str] = []
+    install_source("onnx", on_line=lines.append)
+    assert lines[0].startswith(f"$ {program} -m venv")
+
+
 def test_the_function_does_what_the_command_does(stand_in: Path) -> None:
     made = edgekit_sources("install", "torch", python=stand_in)
     assert [each.name for each in made.environments if each.python] == ["torch"]
