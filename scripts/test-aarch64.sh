@@ -49,8 +49,8 @@ trap 'rm -rf "$built"' EXIT
 size=$(stat -c %s "$built"/edgekit_coral_device-*.whl)
 # Data or host code that gets in by mistake should be noticed. The wheel is 2 % of the 20 MB that pip fetches for a Dev
 # Board (numpy 13, Pillow 3, the runtime 2), so what its commands import stays in it, and so do docstrings (a fifth).
-# 600,000 bytes: new rules, and the texts of the codes of debug, which explain prints on boards too.
-[ "$size" -lt 600000 ] || { echo "aarch64: the wheel for boards has $size bytes, over 600,000" >&2; exit 1; }
+# 640,000 bytes: rules, the texts of codes that explain prints on boards too, and cameras and streams for run.
+[ "$size" -lt 640000 ] || { echo "aarch64: the wheel for boards has $size bytes, over 640,000" >&2; exit 1; }
 echo "aarch64: edgekit-coral-device, $size bytes"
 rm -rf "$tree/opt/site" "$tree/opt/models"
 mkdir -p "$tree/opt/site" "$tree/opt/models"
