@@ -105,6 +105,19 @@ def test_the_result_is_exactly_that_of_one_process(
     assert shared.latency_ms["p50"] > 0
 
 
+@pytest.mark.corpus
+def test_objects_of_a_coco_json_are_judged_as_in_one_process(
+    corpus: Path, pool: ClusterPool
+) -> None:
+    model = corpus / "coral" / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
+    annotations = corpus / "coco" / "instances_val2017_64.json"
+    alone = evaluate(model, annotations, num_workers=1)
+    shared = evaluate(model, annotations, pool=pool)
+    assert _measured(shared) == _measured(alone)
+    assert alone.num_samples == 64
+    assert 0 < shared.metrics["map"] < 1
+
+
 def test_two_models_are_compared_as_in_one_process(
     int8_path: Path, float_path: Path, pool: ClusterPool, tmp_path: Path
 ) -> None:
