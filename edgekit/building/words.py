@@ -9,15 +9,17 @@ from typing import Any
 
 from edgekit.building.result import BuildStep
 from edgekit.evaluate.metrics import NO_SHARES, difference_text, metric_text
+from edgekit.runtime.quality import BAD, DOUBTFUL, GOOD, NOT_SHOWN, UNKNOWN
 
 _Document = Mapping[str, Any]
-NOT_GOOD = ("doubtful", "bad")
+NOT_GOOD = (DOUBTFUL, BAD)
 # Verdicts of `evaluate --against`: samples that calibrated the model do not show its accuracy.
 _AGAINST_FLOAT = {
-    "good": "answers like float",
-    "doubtful": "answers perhaps worse than float",
-    "bad": "answers much worse than float",
-    "unknown": "not judged against float",
+    GOOD: "answers like float",
+    NOT_SHOWN: "these samples do not show how accurate it is",
+    DOUBTFUL: "answers perhaps worse than float",
+    BAD: "answers much worse than float",
+    UNKNOWN: "not judged against float",
 }
 # Ends of file names; the first that fits counts.
 _FILES = {
