@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -60,12 +62,19 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, says
         find_source(tmp_path / name)
 
 
+def _zip(entry: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(entry, "")
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
     [
         ("net.pt", b"PK\x03\x04zip", "torch_pickle"),
         ("net.pth", b"\x80\x02pickle", "torch_pickle"),
-        ("net.pt2", b"PK\x03\x04zip", "torch"),
+        ("net.pt2", _zip("model/version"), "torch"),
         ("net.keras", b"PK\x03\x04zip", "keras"),
     ],
 )

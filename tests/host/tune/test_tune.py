@@ -278,11 +278,11 @@ def test_a_negative_budget_is_refused(outliers: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_tensors_that_cost_most_get_ranges_of_their_own(outliers: Path, tmp_path: Path) -> None:
     """The squares are the tensor whose range a few samples set."""
-    made, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=36)
+    made, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=40)
     lines = (tmp_path / "out.journal.jsonl").read_text().splitlines()
     worst = [json.loads(line)["worst"]["tensors"] for line in lines if "worst" in json.loads(line)]
     own = [name for each in made.trials for name, _ in each.recipe.tensors]
     assert worst[0][0] in own
-    again, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=36)
+    again, _ = run(outliers, tmp_path / "out.tflite", max_drop=0.0, max_trials=40)
     assert again.sha256 == made.sha256
     assert (tmp_path / "out.journal.jsonl").read_text().splitlines() == lines
