@@ -74,7 +74,7 @@ def hide_password(address: str) -> str:
 
 def _feed(word: Any, options: LiveOptions) -> Feed:  # noqa: ANN401 - arrays too
     if not isinstance(word, str):
-        raise UsageError("an array is no live source", fix="call edgekit.run")
+        raise UsageError("an array is not a live source", fix="call edgekit.run")
     if options.watch:
         return _folder(word, options)
     if word == _STDIN:

@@ -120,7 +120,7 @@ class Improver:
             return self._network
         model, count = folded
         proof = self._proof(model)
-        if proof is not None and proof < _LEAST_PROOF_DB:
+        if not _is_proved(proof):
             return self._network
         text = f"{_counted(count, 'constant')} of MUL, ADD or SUB folded into the layers before"
         self.applied.append(Improvement("fold", text, True, proof, (), ()))
@@ -190,7 +190,7 @@ class Improver:
             return best
         model, text = changed
         proof = self._proof(model)
-        if proof is not None and proof < _LEAST_PROOF_DB:
+        if not _is_proved(proof):
             return best
         before, made = self._trial(best), self._made(model)
         after = self._trial(made)
@@ -267,7 +267,7 @@ class Improver:
         """Return the model with normalized inputs, and the samples as it reads them."""
         found = normalize_inputs(best.model, batches)
         proof = None if found is None else self._proof(found.model)
-        if found is None or (proof is not None and proof < _LEAST_PROOF_OF_INPUTS_DB):
+        if found is None or not _is_proved(proof, _LEAST_PROOF_OF_INPUTS_DB):
             self.notes.append(
                 "--normalize-inputs changes nothing: no weights can undo the normalization"
             )
@@ -293,7 +293,7 @@ class Improver:
             return best
         model, text = changed
         proof = self._proof(model)
-        if proof is not None and proof < _LEAST_PROOF_DB:
+        if not _is_proved(proof):
             return best
         made = self._made(model)
         before, after = self._trial(best), self._trial(made)
@@ -322,6 +322,11 @@ class Improver:
     def _advise(self, text: str) -> None:
         if not self._choice.is_tuned:
             self.notes.append(text)
+
+
+def _is_proved(snr_db: float | None, least_db: float = _LEAST_PROOF_DB) -> bool:
+    """Whether a changed float network has the original's answers, by `Improver._proof`."""
+    return snr_db is None or snr_db >= least_db
 
 
 def _convolved(model: Model) -> tuple[Model, str] | None:
