@@ -11,9 +11,10 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from edgekit.fleet.cluster import ClusterPool, cluster
+if TYPE_CHECKING:
+    from edgekit.fleet.cluster import ClusterPool
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -32,6 +33,8 @@ def open_cluster(address: str | None) -> Iterator[ClusterPool | None]:
     if address is None:
         yield None
         return
+    from edgekit.fleet.cluster import cluster  # noqa: PLC0415 - the host's alone, like a cluster
+
     with cluster(address, note=lambda text: print(text, file=sys.stderr)) as pool:
         yield pool
 

@@ -20,6 +20,7 @@ from edgekit.building import words
 from edgekit.building.gates import failures_of
 from edgekit.building.plan import (
     FILE_NAME,
+    PATHS,
     BuildGates,
     BuildPlan,
     acts_in,
@@ -75,6 +76,7 @@ _OF_SOURCE = (
     "timeout_s",
 )
 _OF_TUNE = (*_OF_SOURCE[:-1], "preprocess", "labels", "io")
+_FILES = PATHS | {"recipe", "compiled"}  # options that count by the content of their file
 Document = Mapping[str, Any]  # a result as JSON
 Starting = Callable[[str], Progress]
 Finished = Callable[[BuildStep], None]
@@ -557,7 +559,8 @@ class _Build:
         )
         # A file counts by its content: the same one may be named by another path tomorrow.
         options = {
-            name: _by_content(value, prints.of) for name, value in sorted(work.options.items())
+            name: _by_content(value, prints.of) if name in _FILES else value
+            for name, value in sorted(work.options.items())
         }
         depends = {
             "step": work.name,
@@ -590,7 +593,7 @@ def _read_result(step: str, path: Path) -> tuple[Document, str] | None:
 
 
 def _by_content(value: Any, hash_of: Callable[[str], str | None]) -> Any:  # noqa: ANN401 - an option
-    """Return the hash of the file or folder that an option names; another value stays."""
+    """Return the hash of the file or folder that an option names; a list of labels stays."""
     is_path = isinstance(value, str) and os.path.exists(value)  # noqa: PTH110 - no error for odd names
     return (hash_of(value) or value) if is_path else value
 

@@ -55,7 +55,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 # Keywords that run code, or use other programs, hosts or keys.
 _ACTS = frozenset(("trust_source", "custom_objects", "converter_python", "via", "sign"))
 # Keywords whose values are paths: in the file they are relative to its folder.
-_PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
+PATHS = frozenset(("labels", "anchors", "licence", "sign", "converter_python"))
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class BuildPlan:
         """Return the plan with every path in it changed."""
         changed: dict[str, Any] = {
             table: {
-                name: change(value) if name in _PATHS and isinstance(value, str) else value
+                name: change(value) if name in PATHS and isinstance(value, str) else value
                 for name, value in getattr(self, table).items()
             }
             for table in _FUNCTIONS

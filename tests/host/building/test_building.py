@@ -137,6 +137,17 @@ def test_a_recipe_is_searched_for_on_request(place: Path) -> None:
         _build(place, options=options, eval_data=None)
 
 
+def test_only_options_that_name_files_are_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that happens to be called like the compiler is none of the build's inputs."""
+    monkeypatch.chdir(place)
+    (place / "edgekit").mkdir()
+    _build(place)
+    (place / "edgekit" / "changed").touch()
+    assert set(_statuses(_build(place)).values()) == {"kept"}
+
+
 def test_samples_of_a_function_are_read_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "some_samples.py").write_text(
         "import numpy as np\n"
