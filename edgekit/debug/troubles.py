@@ -26,7 +26,7 @@ OUTLIER_CHANNELS, LOGITS = "outlier_channels", "logits"
 ROUNDING = "rounding"
 
 _CHANGED = 4.0  # times the power that the rounding of weights explains
-_LEAST_SHARE = 0.1  # of a tensor's own noise; less is no trouble
+_LEAST_SHARE = 0.1  # of a tensor's own noise; less is ignored
 _HALF_USED = 0.5  # of a range
 _FEW = 0.4  # of the range: what half of the samples use
 _OUTLIER = 6.0  # times the median channel

@@ -15,7 +15,7 @@ Interval = Tuple[float, float]
 ERRORS = frozenset(("mae", "rmse"))  # lower is better; in the unit of the targets
 NO_SHARES = ERRORS | {"r2"}  # without a fixed range: not written in percent
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
-_ROUNDING_POINTS = 1e-10  # a larger difference of two drops is no rounding error
+_ROUNDING_POINTS = 1e-10  # a larger difference of two drops is not a rounding error
 
 
 def metric_text(name: str, value: float) -> str:

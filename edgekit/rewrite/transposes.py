@@ -110,7 +110,7 @@ class _Moving:
             op = edit.operators[position]
             part = parts.of(op.outputs[0])
             if moved is not None:
-                # A RESHAPE alone is no reason to move a TRANSPOSE: it costs the same before it.
+                # A TRANSPOSE is not moved across a RESHAPE alone: it costs the same before it.
                 works[part] = works.get(part, 0) + (op.opcode not in _RESHAPES)
                 continue
             before[part] = before.get(part, 0) + self._cost(op)

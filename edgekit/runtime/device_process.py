@@ -45,7 +45,7 @@ class DeviceKey(NamedTuple):
 
 _LOCK = threading.Lock()
 _PROCESSES: dict[DeviceKey, _DeviceProcess] = {}
-# Devices that did not respond when they were closed, which is no reason to lose a result.
+# Devices that did not respond when they were closed; the result is kept all the same.
 _ABANDONED: list[str] = []
 
 

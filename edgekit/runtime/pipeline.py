@@ -43,7 +43,7 @@ class PipelineBackend:
         """Open the segments in their order.
 
         Raises:
-            UnsupportedModelError: An input of a segment is no output of those before it.
+            UnsupportedModelError: An input of a segment is not an output of those before it.
             EdgeKitError: As for `open_backend`.
         """
         self._segments: list[_Segment] = []

@@ -43,7 +43,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing or wrong."},
     404: {"model": Problem, "description": "There is no such model."},
     413: {"model": Problem, "description": "The image is too large."},
-    415: {"model": Problem, "description": "It is no image that can be read."},
+    415: {"model": Problem, "description": "It is not an image that can be read."},
     422: {"description": "A field is missing or wrong, or the model cannot run on the image."},
     503: {"model": Problem, "description": "The Edge TPU is lost."},
 }
@@ -161,7 +161,7 @@ def make_app(models: ServedModels, *, host: str = "127.0.0.1", token: str = "") 
         guard.check_token(api_key)
         model = named(name)
         if model.task != "detection":
-            raise HTTPException(404, f"{name} is no detector: {model.task}")
+            raise HTTPException(404, f"{name} is not a detector: {model.task}")
         return deepstack.detected(model, answer(model, image, min_confidence, draws=False))
 
     @app.exception_handler(413)

@@ -33,7 +33,7 @@ _LARGEST_SIDE = 1280  # of a drawn picture
 
 
 class NotAnImageError(Exception):
-    """The content is no image that can be read."""
+    """The content is not an image that can be read."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ServedModel:
             draws: Whether to draw the answer.
 
         Raises:
-            NotAnImageError: It is no image that can be read.
+            NotAnImageError: It is not an image that can be read.
             ImageSizeError: It has more than 67 million pixels.
             DeviceError: The Edge TPU is lost.
             EdgeKitError: The model cannot run on it.
@@ -169,7 +169,7 @@ def _check_image(content: bytes) -> None:
     except ImageSizeError:
         raise
     except IMAGE_DAMAGE as error:
-        raise NotAnImageError("it is no image that can be read") from error
+        raise NotAnImageError("it is not an image that can be read") from error
 
 
 def _above(answer: Answer, least: float) -> Answer:

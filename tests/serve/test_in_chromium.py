@@ -55,7 +55,7 @@ def test_an_image_is_answered_by_two_models(
     (tmp_path / "text.png").write_text("no image")
     _choose(page, tmp_path / "text.png")
     _wait(page, "document.getElementById('state').className === 'bad'")
-    assert "no image" in page.ask("document.getElementById('state').textContent")
+    assert "not an image" in page.ask("document.getElementById('state').textContent")
     logged = [each["entry"]["text"] for each in page.of("Log.entryAdded")]
     assert all("415" in each for each in logged), logged
     assert page.of("Runtime.exceptionThrown") == []

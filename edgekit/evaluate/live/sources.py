@@ -125,7 +125,7 @@ def _address(word: str, options: LiveOptions) -> Address:
     try:
         parts = urlsplit(word)
         is_whole = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, an IPv6 address without its end
+    except ValueError:  # a port that is not a number, an IPv6 address without its end
         is_whole = False
     if not is_whole:
         raise UsageError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ranges of a calibrated float model: `read_model` leaves them out, as they are no scales."""
+"""The ranges of a calibrated float model; they are not scales, so `read_model` leaves them out."""
 
 from __future__ import annotations
 
