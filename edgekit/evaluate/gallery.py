@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
-from edgekit.errors import OutputError
+from edgekit.data.image_files import IMAGE_SUFFIXES
+from edgekit.errors import OutputError, UsageError
+from edgekit.evaluate.inputs import VIDEO_SUFFIXES
 from edgekit.evaluate.pictures import draw
 from edgekit.extras import require
 from edgekit.files import refuse_overwriting, replacing
@@ -18,10 +21,26 @@ if TYPE_CHECKING:
 
     from edgekit.evaluate.answers import Answer
     from edgekit.evaluate.inputs import Item, Reading
+    from edgekit.files import PathLike
     from edgekit.tasks import Meaning
 
 _SUFFIX, _VIDEO_SUFFIX = ".png", ".mp4"
 _DEFAULT_FPS = 25.0
+
+
+def require_folder_name(output: PathLike | None) -> None:
+    """Check that the name of the folder is not that of a picture or a video.
+
+    Raises:
+        UsageError: It ends like one, and there is no such folder.
+    """
+    suffix = "" if output is None else Path(output).suffix.lower()
+    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not Path(str(output)).is_dir():
+        raise UsageError(
+            f"the output is a folder, and {output} ends like a file",
+            why="each drawn picture or video gets the name of its input",
+            fix=f"-o {shlex.quote(str(Path(str(output)).with_suffix('')))}",
+        )
 
 
 class Gallery:

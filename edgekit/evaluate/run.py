@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping, Sequence
 from edgekit.data import parse_preprocess
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.evaluate.answers import Answer
-from edgekit.evaluate.gallery import Gallery
+from edgekit.evaluate.gallery import Gallery, require_folder_name
 from edgekit.evaluate.inputs import expand
 from edgekit.evaluate.result import set_options
 from edgekit.evaluate.session import Asked, Session
@@ -57,13 +57,15 @@ class RunRequest(Asked):
         """Check the arguments before anything is loaded.
 
         Raises:
-            UsageError: There is no input, ``top`` is below 1, or ``preprocess`` is not understood.
+            UsageError: There is no input, ``top`` is below 1, ``preprocess`` is not understood, or
+                the output ends like a picture or a video.
         """
         if not inputs:
             raise UsageError("no input is given", fix="name an image, an .npy or an .npz file")
         if self.top < 1:
             raise UsageError(f"--top is {self.top}", fix="give a number above zero")
         parse_preprocess(self.preprocess)
+        require_folder_name(self.output)
 
     def requested_options(self, options: RunnerOptions) -> dict[str, str]:
         """The fields that differ from their defaults, here and in ``options``."""

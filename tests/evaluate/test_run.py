@@ -13,6 +13,7 @@ from PIL import Image
 from edgekit.data import read_labels
 from edgekit.errors import DataError, InputError, UsageError
 from edgekit.evaluate import run
+from edgekit.evaluate.live import LiveOptions
 from edgekit.runtime import Runner
 from tests.evaluate.conftest import linear
 
@@ -134,6 +135,20 @@ def test_errors_name_the_input(int8_path: Path, tmp_path: Path) -> None:
 def test_nothing_to_run_on_is_a_usage_error(int8_path: Path) -> None:
     with pytest.raises(UsageError):
         run(int8_path, [])
+
+
+@pytest.mark.parametrize("name", ["drawn.png", "drawn.MP4"])
+def test_a_file_name_is_refused_as_the_folder(int8_path: Path, tmp_path: Path, name: str) -> None:
+    image = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(str(image))
+    with pytest.raises(UsageError, match="is a folder") as refused:
+        run(int8_path, [image], output=tmp_path / name)
+    assert refused.value.fix == f"-o {tmp_path / 'drawn'}"
+    with pytest.raises(UsageError, match="is a folder"):
+        LiveOptions(output=tmp_path / name).check()
+    assert list(tmp_path.glob("drawn*")) == []
+    (tmp_path / name).mkdir()
+    assert run(int8_path, [image], output=tmp_path / name).answers[0].picture
 
 
 def test_pictures_never_replace_the_inputs(int8_path: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.errors import UsageError
+from edgekit.evaluate.gallery import require_folder_name
 
 if TYPE_CHECKING:
     from edgekit.files import PathLike
@@ -55,6 +56,7 @@ class LiveOptions:
             raise UsageError("--draw needs a folder", fix="add -o FOLDER")
         if self.draw not in (None, *DRAWN):
             raise UsageError(f"--draw is {self.draw}", fix=f"use one of {', '.join(DRAWN)}")
+        require_folder_name(self.output)
         self.parse_raw()
 
     def parse_raw(self) -> RawFrames | None:
