@@ -22,9 +22,9 @@ _RECURRENT = (
     "whose LSTM and GRU layers edgekit unrolls; a SavedModel or frozen graph keeps its loops"
 )
 _ATTENTION = (
-    "attention multiplies two activations; edgekit convert replaces products of float networks "
-    "with at most 98,553 multiplications for each head: make the image or the number of tokens "
-    "smaller, or replace attention by convolutions or pooling"
+    "attention multiplies two activations; edgekit convert replaces the products of a float "
+    "network if at most 2,048 operators take the place of all large ones: make the image or the "
+    "number of tokens smaller, or replace attention by convolutions or pooling"
 )
 _ACTIVATION = "use ReLU, ReLU6, sigmoid or tanh, and train again"
 _OUTSIDE = "do this outside the network, before its input or after its output"

@@ -33,7 +33,7 @@ _FACTOR_REFUSED = 15
 _MEAN_SEEN_MAPPED, _MEAN_SEEN_REFUSED = 8_192, 32_768
 _SOFTMAX_SEEN_MAPPED = 16_384
 # YOLOv8 at 192x192: 4 sides of 756 boxes, 16 bins each (logs of compiler 16).
-_SOFTMAXES_SEEN_MAPPED = 4 * 756 * 16
+SOFTMAXES_SEEN_MAPPED = 4 * 756 * 16
 _CONCAT_SEEN_MAPPED = 65
 # Input, four weights, four recurrent weights; four biases; output and cell state.
 _LSTM_PLAIN_INPUTS = (*range(9), *range(12, 16), 18, 19)
@@ -217,7 +217,7 @@ def one_vector(op: Operation) -> Crossed | None:
     """It works on one vector, or on a few thousand short ones."""
     shape = op.in_shape
     if count(shape[:-1]) > 1:
-        if count(shape) <= _SOFTMAXES_SEEN_MAPPED:
+        if count(shape) <= SOFTMAXES_SEEN_MAPPED:
             return None
         return _unknown(
             f"it works on {count(shape[:-1]):,} vectors of {shape[-1]}; one is documented, 3,024 "

@@ -23,6 +23,7 @@ from edgekit.rewrite import (
     resampling,
     saturation,
     softmax_axis,
+    softmax_rows,
     transposes,
     unstacked,
     versions,
@@ -44,6 +45,7 @@ _RULES = (
     mean.RULE,
     transposes.RULE,
     softmax_axis.RULE,
+    softmax_rows.RULE,
     resampling.RULE,
     batch_norm.RULE,
 )

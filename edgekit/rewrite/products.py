@@ -7,7 +7,8 @@ left one is repeated by a 1x1 convolution, multiplied by the whole right one, an
     out[n, m] = sum over k of left[n, k] * right[k, m]
 
 The channels of the products are pairs (m, k) or (k, m), whichever order the right one has in
-memory. The values of the float network stay the same, up to the order of sums.
+memory. Larger matrices are multiplied in blocks (`product_blocks`). The values of the float network
+stay the same, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -18,34 +19,44 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.edgetpu.limits import RESHAPE_SEEN_MAPPED
+from edgekit.edgetpu.limits import RESHAPE_SEEN_MAPPED, TRANSPOSE_SEEN_MAPPED
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, rewrite_operators
+from edgekit.rewrite.product_blocks import Blocks, BlockSizes
 from edgekit.rewrite.rule import Rule
 
 # The products are reshaped before they are summed; larger reshapes are not known to map.
 MOST_PRODUCTS = RESHAPE_SEEN_MAPPED
 _MOST_HEADS = 16
+# In blocks: for all products of a network together. If there are more, the large ones stay.
+_MOST_OPERATORS = 2048
 _RANK = 4
-_HEADS_BEHIND_ROWS = (0, 2, 1, 3)
+_HEADS_BEHIND_ROWS, _ROWS_LAST = (0, 2, 1, 3), (0, 2, 3, 1)
 
 
 def multiply(model: Model) -> Model | None:
     """Return the float ``model`` with such operators for BATCH_MATMULs that are small enough."""
-    return rewrite_operators(model, _multiplied)
+    edit = Edit(model)
+    needed = [_Products(edit, op).operators_in_blocks for op in edit.operators if _varies(edit, op)]
+    takes_blocks = sum(needed) <= _MOST_OPERATORS
+
+    def multiplied(edit: Edit, op: Operator) -> Sequence[Operator]:
+        if _varies(edit, op):
+            found = _Products(edit, op)
+            return found.operators() if takes_blocks or not found.operators_in_blocks else []
+        return _dense(edit, op) if _is_real_product(edit, op) else []
+
+    return rewrite_operators(model, multiplied)
 
 
-def _multiplied(edit: Edit, op: Operator) -> Sequence[Operator]:
-    if op.opcode != "BATCH_MATMUL" or not _is_real(edit, op):
-        return []
-    left, right = op.inputs
-    constants = [edit.data(index) is not None for index in (left, right)]
-    if all(constants):
-        return []
-    if constants[1]:
-        return _dense(edit, op)
-    return [] if constants[0] else _Products(edit, op).operators()
+def _varies(edit: Edit, op: Operator) -> bool:
+    """Whether this is a product of two activations."""
+    return _is_real_product(edit, op) and all(edit.data(index) is None for index in op.inputs)
+
+
+def _is_real_product(edit: Edit, op: Operator) -> bool:
+    return op.opcode == "BATCH_MATMUL" and _is_real(edit, op)
 
 
 def _is_real(edit: Edit, op: Operator) -> bool:
@@ -55,6 +66,8 @@ def _is_real(edit: Edit, op: Operator) -> bool:
 
 def _dense(edit: Edit, op: Operator) -> list[Operator]:
     """A constant right operand: the weights of a dense layer on rows."""
+    if edit.data(op.inputs[0]) is not None or edit.data(op.inputs[1]) is None:
+        return []
     values = np.asarray(edit.data(op.inputs[1]))
     out = edit.tensors[op.outputs[0]]
     if int(np.prod(values.shape[:-2])) != 1 or op.options.get("adj_x"):
@@ -93,10 +106,15 @@ class _Products:
         self._heads = int(np.prod(self._out.shape[:-2]))
         self._left_turned = False
 
+    @property
+    def operators_in_blocks(self) -> int:
+        """About how many operators it takes in blocks; 0 if it is small."""
+        if self._rows * self._columns * self._depth <= MOST_PRODUCTS:
+            return 0
+        return self._heads * BlockSizes(self._rows, self._columns, self._depth).num_operators
+
     def operators(self) -> list[Operator]:
         """Return them; an empty list if the matrices are too large or have other batches."""
-        if self._rows * self._columns * self._depth > MOST_PRODUCTS:
-            return []
         if not 0 < self._heads <= _MOST_HEADS or not self._has_equal_batches():
             return []
         left, right = self._op.inputs
@@ -105,12 +123,76 @@ class _Products:
         more, others = self._matrices(right, "right")
         operators += more
         by_column = bool(self._op.options.get("adj_y")) != others.is_turned
+        if self.operators_in_blocks:
+            made = self._in_blocks(matrices, others, by_column=by_column)
+            return [*operators, *made] if made else []
         parts = []
         for head in range(self._heads):
             made, part = self._head(matrices, others, head, by_column=by_column)
             operators += made
             parts.append(part)
         return [*operators, *self._joined(parts)]
+
+    def _in_blocks(self, left: _Matrices, right: _Matrices, *, by_column: bool) -> list[Operator]:
+        """Return the operators on large matrices; an empty list if they are too large for that.
+
+        If both operands have their rows and columns exchanged, so has the result.
+        """
+        places, vectors, depth = self._rows, self._columns, self._depth
+        is_turned = self._left_turned and by_column
+        turns = [self._left_turned, not by_column]  # which operands must be turned
+        sources = [left, right]
+        if is_turned:
+            places, vectors = vectors, places
+            sources, turns = [right, left], [False, True]
+        sizes = BlockSizes(places, vectors, depth)
+        turned = [size * depth for size, turn in zip((places, vectors), turns) if turn]
+        if not sizes.is_possible or max(turned, default=0) > TRANSPOSE_SEEN_MAPPED:
+            return []
+        operators, parts = [], []
+        for head in range(self._heads):
+            name = f"{self._out.name}/{head}"
+            blocks = Blocks(self._edit, self._op.outputs[0], name, sizes)
+            operands = []
+            ends = zip(("places", "vectors"), sources, (places, vectors), turns)
+            for what, source, length, turn in ends:
+                made, index = self._rows_of(source, head, f"{name}/{what}", length, turn=turn)
+                operators += made
+                operands.append(index)
+            made, part = blocks.multiply(*operands)
+            operators += made
+            parts.append(part)
+        return [*operators, *(self._joined_turned(parts) if is_turned else self._joined(parts))]
+
+    def _rows_of(
+        self, source: _Matrices, head: int, name: str, length: int, *, turn: bool
+    ) -> tuple[list[Operator], int]:
+        """Return a matrix of one head as [1, 1, length, depth]."""
+        operators, part = self._part(source, head, name)
+        shape = (1, 1, length, self._depth)
+        out = self._edit.activation(self._out, f"{name}/rows", shape=shape)
+        if turn:
+            return operators + pieces.turn_matrix(self._edit, part, out, (self._depth, length)), out
+        return [*operators, pieces.reshape(self._edit, part, out)], out
+
+    def _joined_turned(self, parts: list[int]) -> list[Operator]:
+        """Join results whose rows and columns are exchanged: the heads are channels."""
+        edit, name, heads = self._edit, self._out.name, self._heads
+        channels, apart, four = (
+            edit.activation(self._out, f"{name}/{what}", shape=shape)
+            for what, shape in (
+                ("channels", (1, 1, self._columns, heads * self._rows)),
+                ("apart", (1, self._columns, heads, self._rows)),
+                ("heads", (1, heads, self._rows, self._columns)),
+            )
+        )
+        joined = [] if heads == 1 else [pieces.concatenate(edit, parts, 3, channels)]
+        return [
+            *joined,
+            pieces.reshape(edit, channels if joined else parts[0], apart),
+            pieces.transpose(edit, apart, _ROWS_LAST, four),
+            pieces.reshape(edit, four, self._op.outputs[0]),
+        ]
 
     def _has_equal_batches(self) -> bool:
         batches = {self._edit.tensors[index].shape[:-2] for index in self._op.inputs}

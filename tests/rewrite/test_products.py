@@ -130,10 +130,46 @@ def test_a_constant_right_operand_is_a_dense_layer() -> None:
     _assert_same(model, changed)
 
 
-def test_large_matrices_stay() -> None:
-    """400 tokens of 32 channels: 5 million products."""
-    graph = _graph((1, 400, 32))
+@pytest.mark.parametrize(
+    ("left", "right", "adj_x", "adj_y"),
+    [
+        ((0, 2, 1, 3), (0, 2, 1, 3), False, True),
+        ((0, 2, 1, 3), (0, 2, 3, 1), False, False),
+        ((0, 2, 3, 1), (0, 2, 1, 3), True, True),
+        ((0, 2, 3, 1), (0, 2, 1, 3), False, False),
+        ((0, 2, 3, 1), (0, 2, 3, 1), False, True),
+    ],
+)
+def test_large_matrices_are_multiplied_in_blocks(
+    left: tuple[int, ...], right: tuple[int, ...], adj_x: bool, adj_y: bool
+) -> None:
+    """Products of 74 tokens, of channels or of tokens, each in several blocks of odd sizes."""
+    graph = _graph((1, 74, 2, 20))
+    start = graph.x
+    a, b = _moved(graph, start, left), _moved(graph, start, right)
+    _matmul(graph, a, b, adj_x=adj_x, adj_y=adj_y)
+    model = graph.model()
+    changed = apply_rule(products.RULE, model)
+    assert changed is not None
+    assert "BATCH_MATMUL" not in opcodes(changed)
+    _assert_same(model, changed)
+    assert all(mapped_operators(_as_8bit(prepare(model))))
+
+
+def test_matrices_that_need_too_many_operators_stay() -> None:
+    """6,400 tokens: 41 million weights of attention."""
+    graph = _graph((1, 6400, 32))
     _matmul(graph, graph.x, graph.x, adj_y=True)
+    assert apply_rule(products.RULE, graph.model()) is None
+
+
+def test_large_products_all_become_operators_or_none_does() -> None:
+    """What is left on the CPU behind the first of them stays there, so a part is of no use."""
+    graph = _graph((1, 400, 32))
+    x = graph.x
+    for _ in range(24):
+        scores = _matmul(graph, x, x, adj_y=True)
+        x = _matmul(graph, scores, x)
     assert apply_rule(products.RULE, graph.model()) is None
 
 
