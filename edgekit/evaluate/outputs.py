@@ -44,7 +44,15 @@ from edgekit.runtime.quality import (
     span,
     worst,
 )
-from edgekit.tasks import CLASSIFICATION, NONE, POSE, SEGMENTATION, Decoder, prepare
+from edgekit.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    NONE,
+    POSE,
+    SEGMENTATION,
+    Decoder,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,13 +160,13 @@ class OutputPair:
             decoders: The decoders of the reference and of the model, if their task is known.
 
         Raises:
-            UnsupportedModelError: Their outputs are not the same.
+            UnsupportedModelError: Their outputs are not the same, nor known to be the same objects.
         """
         self._reference, self._model = reference, model
         self._cuts = joined_cuts(reference.outputs, model.outputs)
-        order = None if self._cuts else output_order(reference.outputs, model.outputs)
-        self._order = order or tuple(range(len(model.outputs)))
-        self._sums = [OutputSums(info) for info in model.outputs]
+        order = None if self._cuts else _order_of(reference.outputs, model.outputs, decoders)
+        self._order = tuple(range(len(model.outputs))) if order is None else order
+        self._sums = [OutputSums(model.outputs[place]) for place in range(len(self._order))]
         self.inputs = [InputRanges(info) for info in model.inputs]
         self._largest = LargestSamples([info.name for info in model.inputs])
         self._decoders = decoders if decoders and decoders[0].task != NONE else ()
@@ -254,6 +262,8 @@ class OutputPair:
         if decoded is not None and decoded.verdict == GOOD and self._answers_suffice(decoded):
             outputs = tuple(replace(each, verdict=GOOD, findings=()) for each in outputs)
         levels = [each.verdict for each in outputs] + ([decoded.verdict] if decoded else [])
+        unlike = () if levels or making.is_random else (_too_few_answers(reference),)
+        levels += [each.level for each in unlike]
         agreement = Agreement(
             argmax=tuple(each.argmax for each in records),
             snr_db=tuple(each.snr_db for each in records),
@@ -263,6 +273,7 @@ class OutputPair:
             decoded=decoded,
             reference=reference,
             num_far=self._largest.num_held,
+            unlike=unlike,
         )
         worse = [each.record for each in outputs if each.findings] or records
         causes: tuple[Cause, ...] = ()
@@ -317,6 +328,30 @@ class OutputPair:
         if _num_planes(info) > 1:
             return self._is_whole
         return record.hits is not None and record.hits.decision == PROBABILITY_DECISION
+
+
+def _order_of(
+    reference: Sequence[TensorInfo], model: Sequence[TensorInfo], decoders: Sequence[Decoder]
+) -> tuple[int, ...]:
+    """Return `output_order`; empty if only the decoded answers of the two can be compared.
+
+    Raises:
+        UnsupportedModelError: They cannot be compared either.
+    """
+    try:
+        return output_order(reference, model)
+    except UnsupportedModelError:
+        if {each.task for each in decoders} not in ({DETECTION}, {POSE}):
+            raise
+        return ()
+
+
+def _too_few_answers(reference: str) -> Finding:
+    text = (
+        f"the outputs of the two models have different forms, and {reference} finds too few "
+        "objects to compare; give more images, with objects that it was trained for"
+    )
+    return Finding("quality.few_answers", NOT_SHOWN, "", text)
 
 
 def _num_rows(outputs: Sequence[NDArray[Any]]) -> int:

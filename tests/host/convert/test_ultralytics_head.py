@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.evaluate import evaluate
+from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model
 from edgekit.host.convert.on_host import on_host
@@ -130,6 +132,36 @@ def test_a_cut_head_is_decoded_to_the_rows_of_the_whole_network(
     assert layout[1].task == task
     planes = layout[0].planes(outputs)
     assert (planes is None) == (task != "segment")
+
+
+def test_the_decoded_answers_of_a_cut_and_a_whole_network_are_compared(tmp_path: Path) -> None:
+    """Their outputs have different shapes: (1, values, places), and boxes and scores apart."""
+    whole, notes = _network("detect", 16, ""), ultralytics_notes(_properties("detect"))
+    assert notes is not None
+    head = cut_head(whole, notes.values)
+    assert head is not None
+    paths = tmp_path / "whole.tflite", tmp_path / "cut.tflite"
+    files = notes.files(), notes.files(head.raw)
+    for path, model, kept in zip(paths, (whole, head.model), files, strict=True):
+        content = with_use(ModelFile.of(model).content, kept, "", (), lambda _text: None)
+        path.write_bytes(content)
+    images = np.random.default_rng(2).random((4, *_SIDE, 3), np.float32)
+    for first, second in (paths, paths[::-1]):
+        quality = _quality(first, images, second)
+        assert quality.decoded is not None
+        assert quality.decoded.reference >= 10
+        assert quality.decoded.share == 1.0
+        assert quality.verdict == "good"
+    nothing = _quality(paths[1], np.zeros_like(images), paths[0])
+    assert nothing.verdict == "not shown"
+    assert "too few objects" in nothing.unlike[0].text
+
+
+def _quality(model: Path, images: Any, against: Path) -> Agreement:  # noqa: ANN401 - an array
+    compared = evaluate(model, data=images, preprocess="raw", against=against).against
+    assert compared is not None
+    assert compared.quality is not None
+    return compared.quality
 
 
 def test_another_decoding_stays_in_the_network() -> None:
