@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,11 @@ class OnnxSource:
 
         source = folder / "model.onnx"
         onnx.save(model, str(source))
-        # The converter writes files with relative names: not into the user's folder.
+        # The converter writes files with relative names: not into the user's folder. It starts
+        # onnxsim, which is in its own environment, by name.
         os.chdir(folder)
+        programs = sysconfig.get_path("scripts")
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
         try:
             onnx2tf.convert(
                 input_onnx_file_path=str(source),
@@ -171,7 +175,7 @@ class OnnxSource:
         found = sorted((folder / "out").glob("*_float32.tflite"))
         if not found:
             raise RuntimeError("onnx2tf wrote no float32 .tflite")
-        operations = _operations(folder / "out")
+        operations = _operations(folder / "out", model)
         in_tflite = {name: there for name, _, there, _ in operations}
         ranges = {in_tflite.get(name, name): each for name, each in self._ranges.items()}
         return Imported(found[0].read_bytes(), [], operations, ranges)
@@ -264,10 +268,14 @@ def _described(info: Any) -> dict[str, Any]:  # noqa: ANN401 - a ValueInfoProto
     return {"name": info.name, "shape": shape, "dtype": np.dtype(dtype).name}
 
 
-def _operations(folder: Path) -> list[tuple[str, str, str, list[str]]]:
+def _operations(
+    folder: Path,
+    model: Any,  # noqa: ANN401 - a ModelProto
+) -> list[tuple[str, str, str, list[str]]]:
     """Return onnx2tf's record of which tensor of the .tflite is which of the source."""
     found = sorted(folder.glob("*_tensor_correspondence_report.json"))
     records = json.loads(found[0].read_text())["records"] if found else []
+    computed = {name for node in model.graph.node for name in node.output}
     return [
         (
             each["onnx_output_name"],
@@ -276,7 +284,8 @@ def _operations(folder: Path) -> list[tuple[str, str, str, list[str]]]:
             [],
         )
         for each in records
-        if each["exists_in_final_model"]
+        # The converter simplifies the network first, and gives some tensors names of its own.
+        if each["exists_in_final_model"] and each["onnx_output_name"] in computed
     ]
 
 

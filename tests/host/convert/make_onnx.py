@@ -69,6 +69,19 @@ class _Network:
         q = self.node("QuantizeLinear", [x, *given], f"{x}.q")
         return self.node("DequantizeLinear", [q, *given], f"{x}.real")
 
+    def resized_to(self, x: str, like: str, channels: int) -> str:
+        """Resize an image to the size of another, which is computed in the network."""
+        shape = self.node("Shape", [like], "shape")
+        bounds = [self.constant(f"bound{i}", np.array([i], np.int64)) for i in (2, 4)]
+        size = self.node("Slice", [shape, *bounds], "size")
+        ends = [self.node("Slice", [shape, *self._first_of_shape()], "batch")]
+        ends.append(self.constant("channels", np.array([channels], np.int64)))
+        sizes = self.node("Concat", [*ends, size], "sizes", axis=0)
+        return self.node("Resize", [x, "", "", sizes], "resized", mode="nearest")
+
+    def _first_of_shape(self) -> list[str]:
+        return [self.constant(f"first{i}", np.array([i], np.int64)) for i in (0, 1)]
+
 
 def build(variant: str) -> Any:  # noqa: ANN401
     """Return the network as a ModelProto."""
@@ -83,6 +96,8 @@ def build(variant: str) -> Any:  # noqa: ANN401
     y = net.node("Relu", [net.conv(x, (16, 32), "expand")], "expand_relu")
     y = net.node("Relu", [net.conv(y, (32, 32), "depthwise", 3, group=32)], "depthwise_relu")
     x = net.node("Add", [x, net.conv(y, (32, 16), "project")], "sum")
+    if variant == "computed":
+        x = net.resized_to(x, "images", 16)
     x = net.node("GlobalAveragePool", [x], "pool")
     x = net.node("Flatten", [x], "flat")
     weights = net.weight("dense.w", CLASSES, 16)

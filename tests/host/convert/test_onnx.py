@@ -35,7 +35,7 @@ _PYTHON = os.environ.get("EDGEKIT_ONNX_PYTHON", "")
 needs_onnx2tf = pytest.mark.skipif(
     not _PYTHON, reason="EDGEKIT_ONNX_PYTHON does not name an interpreter with onnx2tf"
 )
-_VARIANTS = ("dynamic", "batch3", "opset9", "opset21", "float16", "external", "qdq")
+_VARIANTS = ("dynamic", "batch3", "opset9", "opset21", "float16", "external", "qdq", "computed")
 
 
 def made(variant: str, folder: Path) -> Path:
