@@ -36,6 +36,11 @@ FLATTENED = f"FULLY_CONNECTED: {_FIX} gives it two dimensions"
 _DROPOUT = "the graph draws random numbers, as dropout does in training: save it for inference"
 _MATH = "compute it in code before or after the network, or replace the layer that needs it"
 
+_CHOICE = (
+    "comparisons and choices do not map; edgekit convert replaces continuous activations that are "
+    "spelled out so; otherwise use ReLU, minimum or maximum, or do it outside the network"
+)
+
 # Operator's name in TensorFlow Lite, or in TensorFlow for Flex operators -> what to do.
 _ADVICE = {
     "ADD_N": "add two at a time",
@@ -58,6 +63,10 @@ _ADVICE = {
     "IF": "take the branch out of the network: build one network for each case",
     "LOG": _MATH,
     "DIV": "multiply by the reciprocal of a constant, or divide outside the network",
+    **dict.fromkeys(
+        ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"), _CHOICE
+    ),
+    **dict.fromkeys(("SELECT", "SELECT_V2", "WHERE"), _CHOICE),
     "FLOOR_DIV": _OUTSIDE,
     "FLOOR_MOD": _OUTSIDE,
     "GATHER_ND": _OUTSIDE,

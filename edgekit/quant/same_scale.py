@@ -55,6 +55,8 @@ SAME_SCALE: Mapping[str, tuple[int, ...] | None] = {
 FROM_ONE = frozenset(
     opcode for opcode, places in SAME_SCALE.items() if places is not None and len(places) == 1
 )
+# Their inputs may have values outside of the output's range, which other operators read.
+COMPARING = ("MAXIMUM", "MINIMUM")
 # An output value is computed from several input values, and is not one of them.
 MIXING = frozenset(("AVERAGE_POOL_2D", "RESIZE_BILINEAR"))
 

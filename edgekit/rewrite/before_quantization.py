@@ -18,6 +18,7 @@ from edgekit.rewrite import (
     float_activations,
     fused,
     mean,
+    pointwise,
     pool_padding,
     products,
     resampling,
@@ -33,6 +34,7 @@ from edgekit.rewrite.registry import apply_rule
 
 _RULES = (
     versions.RULE,
+    pointwise.RULE,
     arithmetic.RULE,
     float_activations.RULE,
     pool_padding.RULE,

@@ -10,6 +10,7 @@ from edgekit.formats.tflite import Model
 from edgekit.rewrite import pieces
 from edgekit.rewrite.axes import moves_memory, source_shape
 from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.resampling import resample
 from edgekit.rewrite.rule import Rule
 from edgekit.rewrite.transposes import move_transposes
 
@@ -47,10 +48,15 @@ def _turned(model: Model, number: int) -> Model | None:
     edit.tensors[turned] = replace(edit.tensors[turned], name=tensor.name)
     edit.operators.insert(0, pieces.transpose(edit, turned, order, index))
     edit.rename_end(index, turned, is_input=True)
-    built = edit.build()
-    moved = move_transposes(built) or built
-    before = move_transposes(model) or model
+    moved, before = _tidied(edit.build()), _tidied(model)
     return moved if _transposed_elements(moved) < _transposed_elements(before) else None
+
+
+def _tidied(model: Model) -> Model:
+    """Return ``model`` with TRANSPOSEs that met each other, or a pixel unshuffle, left out."""
+    moved = move_transposes(model) or model
+    resampled = resample(moved)
+    return moved if resampled is None else move_transposes(resampled) or resampled
 
 
 def _transposed_elements(model: Model) -> int:

@@ -123,10 +123,10 @@ def _replacement(edit: Edit, op: Operator, kind: str, form: str) -> list[Operato
     if form in ("relu", "relu6"):
         return [edit.operator(form.upper(), (x,), op.outputs)]
     build = _MAPPABLE.get(kind)
-    return None if build is None else build(_Pieces(edit, op, x))
+    return None if build is None else build(Pieces(edit, op, x))
 
 
-class _Pieces:
+class Pieces:
     """Builds the float operators that replace one activation; named after its output."""
 
     def __init__(self, edit: Edit, op: Operator, x: int) -> None:
@@ -137,13 +137,29 @@ class _Pieces:
         """A constant."""
         return self.edit.constant(f"{self._name}/number", np.array(value, np.float32))
 
-    def apply(self, opcode: str, *inputs: int, last: bool = False, fused: str = "NONE") -> int:
-        """Add an operator; return its output (for the ``last`` one, the activation's output)."""
+    def apply(
+        self,
+        opcode: str,
+        *inputs: int,
+        last: bool = False,
+        fused: str = "NONE",
+        alpha: float | None = None,
+    ) -> int:
+        """Add an operator; return its output (for the ``last`` one, the activation's output).
+
+        ``alpha`` is the slope of a LEAKY_RELU.
+        """
         like = self.edit.tensors[self.out]
         out = self.out if last else self.edit.activation(like, f"{self._name}/{opcode.lower()}")
         options, kind = _options(opcode, fused)
+        if alpha is not None:
+            options, kind = {"alpha": alpha}, "LeakyReluOptions"
         self.operators.append(self.edit.operator(opcode, inputs, (out,), options, kind))
         return out
+
+    def end(self) -> None:
+        """Make the last operator write the activation's output."""
+        self.operators[-1] = replace(self.operators[-1], outputs=(self.out,))
 
     @property
     def _name(self) -> str:
@@ -160,20 +176,20 @@ def _options(opcode: str, fused: str) -> tuple[dict[str, object], str]:
     return {}, "NONE"
 
 
-def _gelu(make: _Pieces) -> list[Operator]:
+def _gelu(make: Pieces) -> list[Operator]:
     steeper = make.apply("MUL", make.x, make.number(_SIGMOID_SLOPE))
     make.apply("MUL", make.x, make.apply("LOGISTIC", steeper), last=True)
     return make.operators
 
 
-def _mish(make: _Pieces) -> list[Operator]:
+def _mish(make: Pieces) -> list[Operator]:
     steeper = make.apply("MUL", make.x, make.number(_MISH_SLOPE))
     shifted = make.apply("ADD", steeper, make.number(_MISH_SHIFT))
     make.apply("MUL", make.x, make.apply("LOGISTIC", shifted), last=True)
     return make.operators
 
 
-def _hard_swish(make: _Pieces) -> list[Operator]:
+def _hard_swish(make: Pieces) -> list[Operator]:
     gate = make.apply("ADD", make.x, make.number(3.0), fused="RELU6")
     # If nothing else reads a factor, TensorFlow 2.21 calibrates it over the product's range too.
     # This costs the gate little (33 dB; 35 for the native operator), but x / 6 more (30 dB).
@@ -185,7 +201,7 @@ def _hard_swish(make: _Pieces) -> list[Operator]:
 # input is clipped to the range of the output for every operator that reads it.
 
 
-def _leaky_relu(make: _Pieces) -> list[Operator]:
+def _leaky_relu(make: Pieces) -> list[Operator]:
     alpha = float(make.op.options.get("alpha", 0.0))
     if alpha >= 0:
         below = _below(make, alpha)
@@ -195,7 +211,7 @@ def _leaky_relu(make: _Pieces) -> list[Operator]:
     return make.operators
 
 
-def _prelu(make: _Pieces) -> list[Operator] | None:
+def _prelu(make: Pieces) -> list[Operator] | None:
     alpha = make.op.inputs[1]
     if make.edit.data(alpha) is None:
         return None
@@ -204,7 +220,7 @@ def _prelu(make: _Pieces) -> list[Operator] | None:
     return make.operators
 
 
-def _elu(make: _Pieces) -> list[Operator]:
+def _elu(make: Pieces) -> list[Operator]:
     bent = make.apply("TANH", _below(make, 0.5))
     factor = make.apply("MUL", bent, make.number(-_ELU_SQUARE))
     factor = make.apply("ADD", factor, make.number(_ELU_LINEAR))
@@ -213,12 +229,12 @@ def _elu(make: _Pieces) -> list[Operator]:
     return make.operators
 
 
-def _below(make: _Pieces, scale: float) -> int:
+def _below(make: Pieces, scale: float) -> int:
     """Return ``scale * max(-x, 0)`` of the input x."""
     return make.apply("RELU", make.apply("MUL", make.x, make.number(-scale)))
 
 
-_MAPPABLE: Mapping[str, Callable[[_Pieces], list[Operator] | None]] = {
+_MAPPABLE: Mapping[str, Callable[[Pieces], list[Operator] | None]] = {
     "elu": _elu,
     "gelu": _gelu,
     "hard_swish": _hard_swish,

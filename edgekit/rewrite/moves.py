@@ -22,6 +22,7 @@ from edgekit.rewrite.unstacked import gathered
 _MOST_VALUES = 1 << 23
 _MOST_TIMES = 12  # that a resize repeats a pixel: the kernel's float32 steps are exact so far
 _NEVER = ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "GATHER", "SPACE_TO_BATCH_ND")
+_STRIDES = 3  # the place of this input of STRIDED_SLICE
 Positions = NDArray[np.int64]
 
 
@@ -80,6 +81,8 @@ def _is_unmapped(edit: Edit, op: Operator) -> bool:
         return moves_memory(y.shape, tuple(int(axis) % len(order) for axis in order))
     if op.opcode == "RESIZE_NEAREST_NEIGHBOR":
         return _resize_factors(edit, op) not in (None, (1, 1), (2, 2))  # these were seen mapped
+    if op.opcode == "STRIDED_SLICE":
+        return bool((_integers(edit, op, _STRIDES) != 1).any())
     repeats_more = op.opcode == "TILE" and any(size > 1 for size in x.shape[:-1])
     return op.opcode in _NEVER or repeats_more
 
@@ -152,8 +155,39 @@ def _resize(edit: Edit, op: Operator, positions: Positions) -> Positions:
     return positions.repeat(down, axis=1).repeat(across, axis=2)
 
 
-def _integers(edit: Edit, op: Operator) -> NDArray[Any]:
-    return np.asarray(edit.data(op.inputs[1]), np.int64)
+def _skips(edit: Edit, op: Operator) -> bool:
+    """Whether a STRIDED_SLICE leaves values out between others, or reverses them.
+
+    Others map, so a chain ends there.
+    """
+    masks = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask", "offset")
+    if any(op.options.get(each) for each in masks) or len(op.inputs) <= _STRIDES:
+        return False
+    steps, shape = _integers(edit, op, _STRIDES), edit.tensors[_data(op)].shape
+    if steps.shape != (len(shape),) or not steps.all() or (steps == 1).all():
+        return False
+    parts = np.broadcast_to(0, shape)[_slices(edit, op)]
+    return parts.size > 0 and parts.shape == edit.tensors[op.outputs[0]].shape
+
+
+def _slices(edit: Edit, op: Operator) -> tuple[slice, ...]:
+    """Return the slices of NumPy that a STRIDED_SLICE takes; their rules are the same."""
+    limits = []
+    for mask, place in (("begin_mask", 1), ("end_mask", 2)):
+        numbers, open_axes = _integers(edit, op, place), int(op.options.get(mask, 0))
+        limits.append(
+            [None if open_axes >> axis & 1 else int(each) for axis, each in enumerate(numbers)]
+        )
+    steps = _integers(edit, op, _STRIDES).tolist()
+    return tuple(slice(*bounds) for bounds in zip(*limits, steps))
+
+
+def _strided_slice(edit: Edit, op: Operator, positions: Positions) -> Positions:
+    return positions[_slices(edit, op)]
+
+
+def _integers(edit: Edit, op: Operator, place: int = 1) -> NDArray[Any]:
+    return np.asarray(edit.data(op.inputs[place]), np.int64)
 
 
 def depth_to_space(values: NDArray[Any], block: int) -> NDArray[Any]:
@@ -177,6 +211,7 @@ _MOVES: Mapping[str, _Move] = {
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "DEPTH_TO_SPACE": lambda _edit, op, x: depth_to_space(x, int(op.options["block_size"])),
     "SPACE_TO_DEPTH": lambda _edit, op, x: space_to_depth(x, int(op.options["block_size"])),
+    "STRIDED_SLICE": _strided_slice,
     "TILE": _tile,
     "TRANSPOSE": _transpose,
 }
@@ -184,5 +219,6 @@ _MOVES: Mapping[str, _Move] = {
 _CONDITIONS: Mapping[str, Callable[[Edit, Operator], bool]] = {
     "GATHER": lambda edit, op: gathered(edit, op) is not None,
     "RESIZE_NEAREST_NEIGHBOR": lambda edit, op: _resize_factors(edit, op) is not None,
+    "STRIDED_SLICE": _skips,
     "TRANSPOSE": _is_permutation,
 }

@@ -163,6 +163,19 @@ def convolve_depthwise(edit: Edit, source: int, kernel: int, bias: int, out: int
     return edit.operator("DEPTHWISE_CONV_2D", inputs, (out,), options, "DepthwiseConv2DOptions")
 
 
+def max_pool(
+    edit: Edit, source: int, size: tuple[int, int], strides: tuple[int, int], out: int
+) -> Operator:
+    """MAX_POOL_2D without padding; ``size`` and ``strides`` are of height and width."""
+    options = {
+        **_NO_ACTIVATION,
+        "padding": "VALID",
+        **dict(zip(("filter_height", "filter_width"), size)),
+        **dict(zip(("stride_h", "stride_w"), strides)),
+    }
+    return edit.operator("MAX_POOL_2D", (source,), (out,), options, "Pool2DOptions")
+
+
 def l2_normalize(edit: Edit, source: int, out: int) -> Operator:
     """L2_NORMALIZATION over the last axis."""
     return edit.operator("L2_NORMALIZATION", (source,), (out,), _NO_ACTIVATION, "L2NormOptions")

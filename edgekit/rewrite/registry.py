@@ -72,8 +72,8 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         transposes.RULE,
         softmax_axis.RULE,
         softmax_rows.RULE,
+        focus.RULE,  # before the slices that it joins are changed
         resampling.RULE,
-        focus.RULE,
         turns.RULE,
         outputs.RULE,
         tidy.IDLE,

@@ -100,7 +100,7 @@ def _made(
     if flat.size > size and flat.size % size == 0:
         return _upsampled(build, start, flat) or _tiled(build, start, flat)
     if flat.size != size:
-        return _selected(build, image, flat)
+        return _selected(build, image, flat) or _thinned(build, start, flat)
     return _shuffled(build, start, flat)
 
 
@@ -127,8 +127,29 @@ def _selected(build: _Builder, image: tuple[int, ...], flat: Positions) -> list[
     order = None
     if flat.size % pixels == 0:
         order = _channel_order(flat.reshape(pixels, -1), image[-1])
-    if order is None or not build.in_order(order):
+    if order is None or not build.in_order(order, is_last=True):
         return []
+    return build.done()
+
+
+def _thinned(build: _Builder, start: Positions, flat: Positions) -> list[Operator]:
+    """Every n-th row and column, from any one on."""
+    height, width, depth = start.shape[1:]
+    if flat.size % depth or not is_8bit(build.like):
+        return []
+    pixels = flat.reshape(-1, depth)
+    rows, columns = np.divmod(pixels[:, 0] // depth, width)
+    (top, *below), (left, *right) = (np.unique(each).tolist() for each in (rows, columns))
+    steps = below[0] - top if below else 1, right[0] - left if right else 1
+    taken = start[:, top : rows.max() + 1 : steps[0], left : columns.max() + 1 : steps[1]]
+    if taken.size != flat.size or not np.array_equal(taken.ravel(), flat):
+        return []
+    ends = [
+        size if (size - first - 1) // step == len(more) else (more[-1] if more else first) + 1
+        for size, first, more, step in zip((height, width), (top, left), (below, right), steps)
+    ]
+    build.cut((top, left), (ends[0], ends[1]))
+    build.thin_out(steps)
     return build.done()
 
 
@@ -150,7 +171,7 @@ def _shuffled(build: _Builder, start: Positions, flat: Positions) -> list[Operat
         if depth % block**2 == 0:
             image = flat.reshape(1, height * block, width * block, depth // block**2)
             order = _channel_order(to_depth(image, block), depth)
-            if order is not None and build.in_order(order):
+            if order is not None and build.in_order(order, is_last=block == 1):
                 build.depth_to_space(block)
                 return build.done()
         if block > 1 and height % block == 0 and width % block == 0:
@@ -160,7 +181,7 @@ def _shuffled(build: _Builder, start: Positions, flat: Positions) -> list[Operat
             order = _channel_order(table[flat].reshape(moved.shape), moved.shape[-1])
             if order is not None:
                 build.space_to_depth(block)
-                if build.in_order(order):
+                if build.in_order(order, is_last=True):
                     return build.done()
                 build.restart()
     return []
@@ -186,24 +207,23 @@ class _Builder:
 
     def __init__(self, edit: Edit, source: int, image: tuple[int, ...], output: int) -> None:
         self._edit, self._source, self._image, self._output = edit, source, image, output
-        self._like = edit.tensors[output]
+        self.like = edit.tensors[output]
         self.restart()
 
     def restart(self) -> None:
         """Begin again."""
         self._operators: list[Operator] = []
-        self._changed: tuple[Operator, Operator] | None = None
+        self._changed: list[tuple[Operator, Operator]] = []  # neighbours: before, after
         self._x, self._shape = self._source, self._edit.tensors[self._source].shape
         self._reshape(self._image)
 
     def done(self) -> list[Operator]:
         """Return the operators; the last one writes the output."""
-        if self._changed is not None:
-            before, after = self._changed
+        for before, after in self._changed:
             self._edit.operators = [
                 after if each is before else each for each in self._edit.operators
             ]
-        shape = self._like.shape
+        shape = self.like.shape
         if shape != self._shape or not self._operators:
             return [*self._operators, pieces.reshape(self._edit, self._x, self._output)]
         last = replace(self._operators[-1], outputs=(self._output,))
@@ -240,6 +260,20 @@ class _Builder:
             if factor > 1:
                 self._join([self._x] * factor, axis)
 
+    def cut(self, first: tuple[int, int], end: tuple[int, int]) -> None:
+        """Keep a rectangle of the image."""
+        _, height, width, depth = self._shape
+        if (first, end) == ((0, 0), (height, width)):
+            return
+        out = self._out((1, end[0] - first[0], end[1] - first[1], depth))
+        self._add(pieces.slice_from(self._edit, self._x, (0, *first, 0), out))
+
+    def thin_out(self, steps: tuple[int, int]) -> None:
+        """Keep every n-th row and column: the largest of one value is this value."""
+        _, height, width, depth = self._shape
+        out = self._out((1, -(-height // steps[0]), -(-width // steps[1]), depth))
+        self._add(pieces.max_pool(self._edit, self._x, (1, 1), steps, out))
+
     def depth_to_space(self, block: int) -> None:
         """Spread channels over pixels: those of one output row are next to each other."""
         if block == 1:
@@ -260,15 +294,18 @@ class _Builder:
             )
         )
 
-    def in_order(self, order: list[int]) -> bool:
+    def in_order(self, order: list[int], *, is_last: bool = False) -> bool:
         """Put channels into another order; return whether that is possible.
 
-        Some may be left out. The convolution before can compute them in this order. Otherwise a
-        1x1 convolution of integers with weights of one does it.
+        Some may be left out. The convolution before can compute them in this order, and if this is
+        the last step, convolutions behind can read them in the old one. Otherwise a 1x1 convolution
+        of integers with weights of one does it.
         """
         if order == list(range(self._shape[-1])):
             return True
         if not self._operators and self._reorder_producer(order):
+            return True
+        if is_last and self._reorder_readers(order):
             return True
         tensor = self._edit.tensors[self._x]
         if not is_8bit(tensor) or tensor.dtype != INT8:
@@ -288,8 +325,28 @@ class _Builder:
         made = edit.tensors[self._source]
         shape = (*made.shape[:-1], len(order))
         out = edit.activation(made, f"{made.name}/chosen", shape=shape)
-        self._changed = front, replace(front, inputs=inputs, outputs=(out,))
+        self._changed = [(front, replace(front, inputs=inputs, outputs=(out,)))]
         self._x, self._shape = out, shape
+        return True
+
+    def _reorder_readers(self, order: list[int]) -> bool:
+        """Move each weight of the convolutions behind to the channel that it is for."""
+        edit, output = self._edit, self._output
+        readers = edit.consumers(output)
+        if not readers or output in edit.outputs or len(self.like.shape) != len(self._shape):
+            return False
+        if sorted(order) != list(range(self._shape[-1])) or self.like.shape != self._shape:
+            return False
+        changed = []
+        for op in readers:
+            weights = edit.data(op.inputs[1]) if op.opcode == "CONV_2D" else None
+            if weights is None or weights.shape[-1] != len(order) or op.inputs.count(output) != 1:
+                return False
+            tensor = edit.tensors[op.inputs[1]]
+            moved = weights[..., np.argsort(order)]
+            constant = edit.constant(f"{tensor.name}/order", moved, tensor.quantization)
+            changed.append((op, replace(op, inputs=(op.inputs[0], constant, *op.inputs[2:]))))
+        self._changed += changed
         return True
 
     def _select(self, order: list[int]) -> None:
@@ -298,7 +355,7 @@ class _Builder:
         count = len(order)
         weights = np.zeros((count, 1, 1, depth), np.int8)
         weights[np.arange(count), 0, 0, order] = _ONE
-        name = f"{self._like.name}/order"
+        name = f"{self.like.name}/order"
         kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * count, (0,) * count))
         products = Quantization((float(x.scale or 1) / _ONE,) * count, (0,) * count)
         bias = edit.constant(f"{name}_bias", np.zeros(count, np.int32), products)
@@ -321,10 +378,10 @@ class _Builder:
         self._shape = self._edit.tensors[self._x].shape
 
     def _out(self, shape: tuple[int, ...]) -> int:
-        return self._edit.activation(self._like, f"{self._like.name}/moved", shape=shape)
+        return self._edit.activation(self.like, f"{self.like.name}/moved", shape=shape)
 
     def _constant(self, name: str, values: list[int]) -> int:
-        return self._edit.constant(f"{self._like.name}/{name}", np.array(values, np.int32))
+        return self._edit.constant(f"{self.like.name}/{name}", np.array(values, np.int32))
 
 
 RULE = Rule(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,24 @@ def test_an_input_in_nhwc_is_not_turned() -> None:
     graph.activation("RELU")
     graph.transpose((0, 3, 1, 2))
     assert apply_rule(RULE, graph.model()) is None
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 8), reason="the runtime of Python 3.7 has no TRANSPOSE of six axes"
+)
+def test_a_pixel_unshuffle_of_the_input_becomes_space_to_depth() -> None:
+    """The TRANSPOSE of six axes, and the one behind it, go away with that of the input."""
+    graph = Graph((1, 3, 4, 6))
+    graph.reshape((1, 3, 2, 2, 3, 2))
+    graph.transpose((0, 1, 3, 5, 2, 4))
+    graph.reshape((1, 12, 2, 3))
+    graph.transpose((0, 2, 3, 1))
+    graph.activation("RELU")
+    model = graph.model()
+    turned = apply_rule(RULE, model)
+    assert turned is not None
+    assert opcodes(turned) == ["SPACE_TO_DEPTH", "CONV_2D", "RELU"]
+    inputs = random_inputs(model)
+    outputs = run(turned, [np.moveaxis(each, 1, -1) for each in inputs])
+    for (left,), (right,) in zip(run(model, inputs), outputs):
+        np.testing.assert_array_equal(left, right)

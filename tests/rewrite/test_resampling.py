@@ -287,3 +287,55 @@ def test_a_resize_by_two_stays() -> None:
         "ResizeNearestNeighborOptions",
     )
     assert apply_rule(RULE, graph.model()) is None
+
+
+def _slice(graph: Graph, begin: Sequence[int], end: Sequence[int], strides: Sequence[int]) -> None:
+    """STRIDED_SLICE with NumPy's meaning; the end of a reversed axis is open."""
+    rank = len(graph.shape())
+    parts = tuple(
+        slice(first, None if step < 0 else last, step)
+        for first, last, step in zip(begin, end, strides)
+    )
+    shape = np.empty(graph.shape())[parts].shape
+    open_ends = sum(1 << axis for axis in range(rank) if strides[axis] < 0)
+    masks = dict.fromkeys(("begin_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"), 0)
+    numbers = [graph.constant(np.array(each, np.int32)) for each in (begin, end, strides)]
+    options = {**masks, "end_mask": open_ends}
+    out = graph.like(graph.x, shape)
+    graph.apply("STRIDED_SLICE", [graph.x, *numbers], out, options, "StridedSliceOptions")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "steps", "made"),
+    [
+        ((0, 0), (6, 8), (2, 2), ["MAX_POOL_2D"]),
+        ((1, 0), (6, 8), (2, 1), ["SLICE", "MAX_POOL_2D"]),
+        ((0, 2), (5, 7), (3, 2), ["SLICE", "MAX_POOL_2D"]),
+    ],
+)
+def test_every_nth_pixel_is_a_pooling_of_one_value(
+    begin: tuple[int, int], end: tuple[int, int], steps: tuple[int, int], made: list[str]
+) -> None:
+    graph = Graph((1, 6, 8, 4))
+    graph.activation("RELU")
+    _slice(graph, (0, *begin, 0), (1, *end, 4), (1, *steps, 1))
+    graph.quantize(0.06)
+    assert _resampled(graph.model()) == ["RELU", *made, "QUANTIZE"]
+
+
+def test_reversed_channels_are_read_in_their_order_by_the_convolution_behind() -> None:
+    """A network for BGR that is fed with RGB."""
+    graph = Graph((1, 4, 5, 3))
+    _slice(graph, (0, 0, 0, 2), (1, 4, 5, 0), (1, 1, 1, -1))
+    _conv(graph, 6)
+    graph.quantize(0.06)
+    changed = rewritten(graph.model(), RULE)
+    # A RESHAPE to the same shape is left, which another rule removes.
+    assert [each for each in opcodes(changed) if each != "RESHAPE"] == ["CONV_2D", "QUANTIZE"]
+
+
+def test_reversed_channels_with_another_reader_become_a_convolution() -> None:
+    graph = Graph((1, 4, 5, 4))
+    _slice(graph, (0, 0, 0, 3), (1, 4, 5, 0), (1, 1, 1, -1))
+    graph.activation("RELU")
+    assert _resampled(graph.model()) == ["CONV_2D", "RELU"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model
+from edgekit.rewrite import apply_rule, pointwise
 from edgekit.rewrite.float_activations import FORMS, MAPPABLE_FORMS, replace_activations
 from edgekit.rewrite.group_normalization import has_groups, normalize_groups
 from edgekit.rewrite.normalization import has_normalization, normalize
@@ -62,7 +63,12 @@ def with_replacements(
             when they are over the last axis.
         watch: Called with the model before and after each replacement.
     """
-    replaced, counts = replace_activations(model, forms) if forms else (model, {})
+    replaced = model
+    counts: dict[tuple[str, str], int] = {}
+    if forms:
+        named = apply_rule(pointwise.RULE, model) or model
+        replaced, counts = replace_activations(named, forms)
+        replaced = replaced if counts else model
     if replaced is not model:
         watch(model, replaced)
     replaced = prepare(replaced)

@@ -235,7 +235,7 @@ class FloatNetwork:
         model = cut(model, options.inputs, options.outputs, where, self._listing_command())
         if shapes_hold(model):  # else its operators can be judged with true shapes only
             self._require_valid(file if model is file.model else ModelFile.of(model))
-            self.refuse(self.replaced(model)[0], open_shapes=True)
+            self.refuse(self.replaced(self._turned(model))[0], open_shapes=True)
         refuse_unquantizable(model, where)
         raw = tflite_inputs(model)
         given = parse_input_shapes(options.input_shape)
@@ -295,7 +295,7 @@ class FloatNetwork:
         if self._options.mode != "int8" or not self._options.fix:
             return model
         self.start = Start(model, self._options.io, self.on_host)
-        turned = turn_inputs(model) or model
+        turned = self._turned(model)
         if turned is not model:
             self.start.watch(channels_last.RULE.name, model, turned)
         ends = zip(raw, model.main.inputs, turned.main.inputs, strict=True)
@@ -309,6 +309,10 @@ class FloatNetwork:
                     "the CPU; --no-fix leaves it"
                 )
         return turned
+
+    def _turned(self, model: Model) -> Model:
+        fixes = self._options.mode == "int8" and self._options.fix
+        return (turn_inputs(model) if fixes else None) or model
 
     def replaced(self, model: Model) -> tuple[Model, list[str]]:
         """Return ``model`` with activations replaced, and in the forms that can be quantized."""

@@ -9,13 +9,9 @@ from dataclasses import replace
 import tflite
 
 from edgekit.formats.tflite import Model, Operator, Quantization, Subgraph, Tensor, read_model
-from edgekit.quant.same_scale import FROM_ONE, same_scale_inputs
+from edgekit.quant.same_scale import COMPARING, FROM_ONE, same_scale_inputs
 
 Range = tuple[float, float]  # lowest and highest value
-
-# The inputs of MAXIMUM and MINIMUM may have values outside of the output's range, which other
-# operators read.
-_COMPARING = ("MAXIMUM", "MINIMUM")
 
 
 def read_calibrated(content: bytes) -> Model:
@@ -64,7 +60,7 @@ def with_moved_ranges(model: Model, indices: Iterable[int]) -> Model:
 def _same_values(graph: Subgraph, index: int, made_by: Mapping[int, Operator]) -> Iterator[int]:
     """Yield the neighbours of a tensor whose values are among its own, or all of its own."""
     maker = made_by.get(index)
-    if maker is not None and maker.opcode not in _COMPARING:
+    if maker is not None and maker.opcode not in COMPARING:
         yield from same_scale_inputs(maker.opcode, maker.inputs)
     for op in graph.operators:
         if index in op.inputs and op.opcode in FROM_ONE:

@@ -26,6 +26,7 @@ from edgekit.host.convert.quantizer.params import (
     params_of_weights,
 )
 from edgekit.host.convert.quantizer.rules import RULES, Rule
+from edgekit.quant.same_scale import COMPARING
 
 Use = tuple[int, int]  # index of an operator, and of one of its inputs
 # What has parameters: an activation, by the tensor's index; or a constant, by its use, because two
@@ -102,9 +103,18 @@ class Propagation:
             producer = self._producer.get(waiting.pop())
             if producer is not None and self._rules[producer].same_scale:
                 inputs = set(self._operators[producer].inputs) & known
+                inputs = {each for each in inputs if not self._needs_own_range(each, producer)}
                 waiting.extend(inputs - found)
                 found |= inputs
         return found
+
+    def _needs_own_range(self, tensor: int, user: int) -> bool:
+        """Whether another operator reads values of ``tensor`` that the output of ``user`` lacks.
+
+        TensorFlow gives it the output's range all the same, and clips what the others read.
+        """
+        is_shared = len(set(self._users[tensor])) > 1 or tensor in self._graph.outputs
+        return is_shared and self._operators[user].opcode in COMPARING
 
     def _take_constants(self) -> None:
         """Choose parameters of constants by their values, if the operator does not decide."""

@@ -54,7 +54,7 @@ def _alike(opcode: str) -> Step:
 
 
 def _of_two(opcode: str) -> Step:
-    return lambda g, x: g.add(opcode, (g.conv(x, 4), x), g.shape(x))
+    return lambda g, x: g.add(opcode, (g.conv(x, 4), g.conv(x, 4)), g.shape(x))
 
 
 STEPS: dict[str, Step] = {
@@ -176,6 +176,23 @@ def _use_weights_twice(g: FloatGraph, x: int) -> int:
 
 @pytest.mark.parametrize("step", [_ask_for_three_scales, _use_weights_twice])
 def test_networks_that_tensorflow_cannot_quantize_are_close_to_the_float_ones(step: Step) -> None:
+    model = _network(step)
+    made = quantize(calibrate(model, _samples()), io="float32")
+    with Runner(ModelFile.of(model)) as real, Runner(ModelFile.of(made)) as integer:
+        for sample in _samples():
+            expected, found = real.invoke(*sample)[0], integer.invoke(*sample)[0]
+            assert np.abs(found - expected).max() < 0.03 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("opcode", ["MAXIMUM", "MINIMUM"])
+def test_what_is_compared_keeps_its_range_for_other_readers(opcode: str) -> None:
+    """TensorFlow gives it the range of the result: a PReLU of minimum and ReLU loses one side."""
+
+    def step(g: FloatGraph, x: int) -> int:
+        y = g.conv(x, 4)
+        number = g.constant(np.array(2.0 if opcode == "MAXIMUM" else -2.0))
+        return g.arithmetic("ADD", g.add(opcode, (y, number), g.shape(y)), y)
+
     model = _network(step)
     made = quantize(calibrate(model, _samples()), io="float32")
     with Runner(ModelFile.of(model)) as real, Runner(ModelFile.of(made)) as integer:
