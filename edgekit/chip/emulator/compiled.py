@@ -381,20 +381,26 @@ def run_scalar(
 @_compiled
 def to_wide(
     rows: NDArray[np.uint32],
-    numbers: NDArray[np.int64],
+    first: int,
     words: NDArray[np.uint32],
     tiles: NDArray[np.int64],
     where: NDArray[np.int64],
-    per_row: int,
+    layout: tuple[int, int],
 ) -> None:
-    """Copy words of narrow memory into rows, ``per_row`` in each; the others become 0."""
-    for position in range(len(tiles)):
-        source = words[tiles[position]]
-        for place in range(numbers.shape[1]):
-            target = rows[numbers[position, place]]
-            first = place * per_row
+    """Copy words of narrow memory into the rows from ``first``; the others become 0.
+
+    ``layout`` is rows of each tile, words of each row.
+    """
+    number, per_row = layout
+    row = first
+    for tile in tiles:
+        source = words[tile]
+        for place in range(number):
+            target = rows[row]
+            row += 1
+            start = place * per_row
             for k in range(per_row):
-                target[k] = source[where[first + k]] if first + k < len(where) else np.uint32(0)
+                target[k] = source[where[start + k]] if start + k < len(where) else np.uint32(0)
 
 
 @_compiled

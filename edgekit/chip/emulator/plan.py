@@ -30,7 +30,7 @@ from edgekit.chip.isa.memories import NUM_TILES, ROW_BYTES, ROW_UNITS, WIDE_ROWS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MANY_ROWS = 1 << 17  # after so many new ones it is worth looking for those that are free again
+_MANY_ROWS = 1 << 15  # after so many new ones it is worth looking for those that are free again
 _LEAST_GAP = 64  # of free rows, to be used again
 # Bytes of memory, with what belongs to each: a row with its place in the plan, a word on the mesh,
 # a step of the plan, and a step of a loop nest while it is read and afterwards.

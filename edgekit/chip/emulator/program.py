@@ -297,6 +297,6 @@ def _write_back(planner: Planner) -> None:
     is_replaced = np.zeros(NUM_TILES * WIDE_ROWS + 1, bool)  # the last one stands for new rows
     is_replaced[places] = True
     for step in planner.steps:
-        if isinstance(step, OpStep) and is_replaced.take(step.rows, mode="clip").any():
+        if isinstance(step, OpStep) and step.reads_any(is_replaced):
             step.constant = False  # the next inference reads what this one leaves there
     planner.add(WriteBack(places, numbers))

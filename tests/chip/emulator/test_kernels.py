@@ -27,8 +27,11 @@ from edgekit.chip.emulator.kernels import (
 from edgekit.chip.emulator.moves import Moves
 from edgekit.chip.emulator.plan import Move
 from edgekit.chip.emulator.state import State
-from edgekit.chip.emulator.steps.fused import Fused
+from edgekit.chip.emulator.steps.fused import Fused, FusedProduct
+from edgekit.chip.emulator.steps.mac import MacStep
+from edgekit.confirm.networks import NetworkBuilder
 from edgekit.formats.darwinn import Package
+from edgekit.opencompiler.translate import translate_all
 
 _NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is missing")
 _PROGRAMS = [
@@ -104,6 +107,27 @@ def test_compiled_code_rounds_and_looks_up_as_numpy_does(
     )
     assert len(np.unique(expected)) > 40
     assert words.view(np.uint8)[0, : expected.size].tobytes() == expected.tobytes()
+
+
+@_NUMBA
+def test_tiles_with_different_weights_share_the_addresses_of_compiled_code(
+    random_inputs: Callable[..., Any],
+) -> None:
+    network = NetworkBuilder("dense", (300,))
+    network.dense(700)
+    ((_, made),) = translate_all([(network.model(), "dense")])
+    plain, chip = (EdgeTpu(made.package, compiled=compiled) for compiled in (False, True))
+    inputs = random_inputs(made.package.inference)
+    for each in (plain, chip):
+        each.invoke(inputs)
+    assert chip.state.output.tobytes() == plain.state.output.tobytes()
+    used: dict[int, list[FusedProduct]] = {}
+    for step in chip.plan.steps:
+        if isinstance(step, MacStep) and isinstance(step.compiled, FusedProduct):
+            used.setdefault(id(step.layout), []).append(step.compiled)
+    assert max(len(each) for each in used.values()) > 8
+    for alike in used.values():
+        assert len({(id(one.starts), id(one.where)) for one in alike}) == 1
 
 
 @_NUMBA

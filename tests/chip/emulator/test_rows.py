@@ -7,7 +7,7 @@ import numpy as np
 
 from edgekit.chip.emulator.plan import Planner
 
-_MANY = 1 << 17
+_MANY = 1 << 15
 
 
 def test_rows_that_no_memory_contains_are_used_again() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 import numpy as np
 
@@ -21,10 +21,18 @@ from edgekit.chip.isa.walks import as_float
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_T = TypeVar("_T")
 _BATCH_VALUES = 1 << 18  # activations converted at a time
 _ROW_LANES = 4
 _LARGE_BYTES = 1 << 16
 _MANY_CHANGES = 4  # of rows that are not constant: after so many, prepared weights are not kept
+
+
+def as_slice(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Return row numbers as a slice if they follow each other: a list of a million needs 8 MB."""
+    if not len(rows) or rows[-1] - rows[0] != len(rows) - 1 or (np.diff(rows) != 1).any():
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,17 @@ class Layout:
         activations = sets * self.shape.sizes[1] * self.shape.sizes[2]
         values = activations * max(self.access_bytes, 1)
         self.num_values = max(1, values, emissions.size * nest.channels)  # of a tile
+        self._once: dict[object, Any] = {}
+
+    def once(self, key: object, make: Callable[[], _T]) -> _T:
+        """Return what ``make`` returns; it is called once for each ``key``.
+
+        Tiles with different weights are different steps of one layout: without this, a large
+        program would store the addresses of each up to sixteen times.
+        """
+        if key not in self._once:
+            self._once[key] = make()
+        return cast("_T", self._once[key])
 
 
 class OpStep(Step):
@@ -82,7 +101,7 @@ class OpStep(Step):
         self.tiles, self.gather, self.layout = tiles, gather, layout
         self.tile_numbers = np.array(tiles)
         self.channels = nest.channels
-        self.rows, self.headers = weights.rows, weights.headers
+        self.rows, self.headers = as_slice(weights.rows), weights.headers
         self.shape, self.output = layout.shape, layout.output
         self.used, self.sets_inside = layout.shape.used, layout.sets_inside
         self.access = nest.access
@@ -105,6 +124,12 @@ class OpStep(Step):
     def emission_order(self) -> NDArray[np.int64]:
         """The place in program order of each emission, as `compute` returns them."""
         return self.layout.emissions.reshape(-1)
+
+    def reads_any(self, flags: NDArray[np.bool_]) -> bool:
+        """Whether one of its weight rows has a flag; the last flag stands for all later rows."""
+        if not isinstance(self.rows, slice):
+            return bool(flags.take(self.rows, mode="clip").any())
+        return bool(flags[self.rows].any() or (self.rows.stop > len(flags) and flags[-1]))
 
     def run(self, state: State) -> None:
         """Gather, compute and scatter, a few tiles at a time."""

@@ -49,28 +49,22 @@ class FusedProduct(Fused):
         self, layout: Layout, gather: Gather, requantization: Requantization, prepared: Prepared
     ) -> None:
         super().__init__(requantization)
-        self.prepared = prepared
+        self.prepared, self.is_wide = prepared, layout.is_wide
         self.is_streamed = bool(gather.chunks)
-        sources, targets = _sources(layout, gather), _targets(layout)
-        if self.is_streamed:
-            ((chunk, *_),) = gather.chunks
-            row, at = np.divmod(sources, ROW_BYTES)
-            sources = chunk.rows[row] * ROW_BYTES + at
-        self.is_wide = layout.is_wide
-        if self.is_wide:
-            sources = sources[..., ::_HALF] // _HALF
-        self.starts, self.length = runs_of(sources.reshape(-1), 1, sources.size)
-        self.shape = sources.shape
         bias = prepared.bias
         multiplier = np.broadcast_to(prepared.multiplier, bias.shape)
         if layout.shape.shares_input:  # a position's values of all sets follow each other
-            targets = targets.transpose(1, 0, 2).reshape(1, targets.shape[1], -1)
             bias, multiplier = bias.reshape(1, -1), multiplier.reshape(1, -1)
-        sets, positions, words = targets.shape
-        times = positions_of_run(positions, bias.shape[1]) if sets == 1 else 1
+        positions = layout.shape.sizes[1]
+        times = positions_of_run(positions, bias.shape[1]) if len(bias) == 1 else 1
         self.bias = np.tile(bias, times)
         self.multiplier = np.tile(multiplier, times).astype(np.float32)
-        self.where = _rows(targets.reshape(-1, times * words))
+        if self.is_streamed:  # rows of this step alone
+            self.starts, self.length, self.shape = _read(layout, gather)
+        else:
+            made = layout.once("product", lambda: _read(layout, gather))
+            self.starts, self.length, self.shape = made
+        self.where = layout.once(("product", times), lambda: _written(layout, times))
 
     def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
         """See `Fused`."""
@@ -101,11 +95,7 @@ class FusedCopy(Fused):
 
     def __init__(self, layout: Layout, requantization: Requantization) -> None:
         super().__init__(requantization)
-        sources = _sources(layout, layout.gather)[..., ::_WORD] // _WORD
-        targets = _targets(layout)
-        self.targets = np.ascontiguousarray(targets).reshape(-1)
-        whole = np.broadcast_to(sources, (len(targets), *sources.shape[1:]))
-        self.sources = np.ascontiguousarray(whole).reshape(-1)
+        self.sources, self.targets = layout.once("copy", lambda: _copied(layout))
 
     def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
         """See `Fused`."""
@@ -126,22 +116,18 @@ class FusedDepthwise(Fused):
     ) -> None:
         """Lay out a step whose ``weights`` are (taps, values of a row)."""
         super().__init__(requantization)
-        sources = _sources(layout, layout.gather).reshape(*layout.shape.sizes[:2], -1, _WORD)[
-            ..., 0
-        ]
-        sources, targets = sources.transpose(2, 1, 0), _targets(layout).transpose(1, 0, 2)
+        positions = layout.shape.sizes[1]
         bias = prepared.bias.reshape(-1)
         multiplier = np.broadcast_to(prepared.multiplier, prepared.bias.shape).reshape(-1)
         if len(bias) == _WORD:  # the same weights for all positions
-            times = positions_of_run(sources.shape[1], _WORD)
+            times = positions_of_run(positions, _WORD)
             weights, bias = np.tile(weights, times), np.tile(bias, times)
             multiplier = np.tile(multiplier, times)
-        width = weights.shape[1]
-        starts, length = runs_of(sources.reshape(-1), _WORD, width)
-        self.starts = starts.reshape(len(weights), -1, width // length)
         self.weights = np.ascontiguousarray(weights)
         self.bias, self.multiplier = bias, multiplier.astype(np.float32)
-        self.where = _rows(targets.reshape(-1, self.value_bytes * width // _WORD))
+        width = weights.shape[1]
+        made = layout.once(("depthwise", width), lambda: _channels(layout, width, self.value_bytes))
+        self.starts, self.where = made
 
     def run(self, state: State, tiles: NDArray[np.int64], batch: int) -> None:
         """See `Fused`."""
@@ -200,6 +186,47 @@ def _curve(requantization: Requantization) -> NDArray[np.float32]:
         use = REDUCES
     parts = [use], spline.coefficients.reshape(-1), spline.breaks
     return np.concatenate(parts).astype(np.float32)
+
+
+def _read(layout: Layout, gather: Gather) -> tuple[NDArray[np.int64], int, tuple[int, ...]]:
+    """The activations of a product: starts of runs, their length, the shape of all of them."""
+    sources = _sources(layout, gather)
+    if gather.chunks:
+        ((chunk, *_),) = gather.chunks
+        row, at = np.divmod(sources, ROW_BYTES)
+        sources = chunk.rows[row] * ROW_BYTES + at
+    if layout.is_wide:
+        sources = sources[..., ::_HALF] // _HALF
+    starts, length = runs_of(sources.reshape(-1), 1, sources.size)
+    return starts, length, sources.shape
+
+
+def _written(layout: Layout, times: int) -> NDArray[np.int64]:
+    """The words of a product's results, ``times`` positions in a row."""
+    targets = _targets(layout)
+    if layout.shape.shares_input:
+        targets = targets.transpose(1, 0, 2).reshape(1, targets.shape[1], -1)
+    return _rows(targets.reshape(-1, times * targets.shape[-1]))
+
+
+def _copied(layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The words that are copied, and where to."""
+    sources = _sources(layout, layout.gather)[..., ::_WORD] // _WORD
+    targets = _targets(layout)
+    whole = np.broadcast_to(sources, (len(targets), *sources.shape[1:]))
+    return np.ascontiguousarray(whole).reshape(-1), np.ascontiguousarray(targets).reshape(-1)
+
+
+def _channels(
+    layout: Layout, width: int, value_bytes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts of the bytes of each channel by itself, and words of the results; see `depthwise`."""
+    sizes = layout.shape.sizes
+    sources = _sources(layout, layout.gather).reshape(*sizes[:2], -1, _WORD)[..., 0]
+    sources, targets = sources.transpose(2, 1, 0), _targets(layout).transpose(1, 0, 2)
+    starts, length = runs_of(sources.reshape(-1), _WORD, width)
+    starts = starts.reshape(sources.shape[0], -1, width // length)
+    return starts, _rows(targets.reshape(-1, value_bytes * width // _WORD))
 
 
 def _sources(layout: Layout, gather: Gather) -> NDArray[np.int64]:

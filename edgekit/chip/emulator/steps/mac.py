@@ -49,6 +49,11 @@ class MacStep(OpStep):
         else:
             kept[1].run(state, self.tile_numbers, self.batch)
 
+    @property
+    def compiled(self) -> Fused | None:
+        """The step for compiled code; None if it has not run, or if only numpy computes it."""
+        return self._fused[1] if self._fused else None
+
     def prepare(self, rows: NDArray[np.uint8], headers: NDArray[np.uint8]) -> Prepared:
         """Return weights minus their zero point, and the bias with all constants folded in."""
         fields = self.instruction.fields

@@ -39,38 +39,41 @@ class ToWide(Step):
         self,
         tiles: list[int],
         words: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        first: int,
+        layout: tuple[int, int],
         before: NDArray[np.int64] | None,
-        per_row: int,
     ) -> None:
+        """Copy to the rows from ``first``; ``layout`` is rows of each tile, words of each row."""
         self.where = tile_words(tiles, words)
         self.places = np.array(tiles), words
-        self.rows, self.before, self.per_row = rows, before, per_row
-        self.num_moved = rows.size * per_row if before is None else 0
+        self.first, self.layout, self.before = first, layout, before
+        self.num_moved = len(tiles) * layout[0] * layout[1] if before is None else 0
 
     def run(self, state: State) -> None:
         """Copy."""
+        number, per_row = self.layout
         if state.kernels is not None and self.before is None:
             wide, narrow = state.rows.view(np.uint32), state.narrow_words
-            state.kernels.to_wide(wide, self.rows, narrow, *self.places, self.per_row)
+            state.kernels.to_wide(wide, self.first, narrow, *self.places, self.layout)
             return
         data = state.narrow_words[self.where]
-        number, per_row = self.rows.shape[1], self.per_row
         if data.shape[1] != number * per_row:
             padded = np.zeros((len(data), number * per_row), np.uint32)
             padded[:, : data.shape[1]] = data
             data = padded
+        rows = state.rows[self.first : self.first + len(data) * number]
         if self.before is not None:
-            state.rows[self.rows] = state.rows[self.before]
-        view = data.reshape(len(data), number, per_row).view(np.uint8)
-        state.rows[self.rows, : 4 * per_row] = view
+            rows[...] = state.rows[self.before.reshape(-1)]
+        rows[:, : 4 * per_row] = data.reshape(len(rows), per_row).view(np.uint8)
 
     def move(self) -> Move:
         """See `Step`."""
         taken = words_on(*self.places)
-        sources = np.full((len(taken), self.rows.shape[1] * self.per_row), -1)
+        number, per_row = self.layout
+        sources = np.full((len(taken), number * per_row), -1)
         sources[:, : taken.shape[1]] = taken
-        targets = self.rows[:, :, None] * _ROW_WORDS + np.arange(self.per_row)
+        rows = np.arange(self.first, self.first + len(taken) * number)
+        targets = rows[:, None] * _ROW_WORDS + np.arange(per_row)
         return Move(TO_WIDE, sources.reshape(-1), targets.reshape(-1))
 
 
@@ -81,12 +84,13 @@ class ToWideTransposed(Step):
         self,
         tiles: list[int],
         words: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        first: int,
         shape: tuple[int, int],
         dtype: type,
     ) -> None:
+        """Copy to the rows from ``first``; ``shape`` is words of a position, positions."""
         self.where = tile_words(tiles, words)
-        self.rows, self.shape = rows, shape  # (words of a position, positions)
+        self.first, self.shape = first, shape
         self.dtype = np.dtype(dtype)
 
     def run(self, state: State) -> None:
@@ -96,11 +100,12 @@ class ToWideTransposed(Step):
         data = state.narrow_words[self.where].view(self.dtype)
         values = data.reshape(len(data), -1, width, positions, lanes_in_word)
         values = values.transpose(0, 1, 2, 4, 3)
-        rows = values.shape[:2]
+        number = values.shape[0] * values.shape[1]
         columns = width * lanes_in_word
-        out = np.zeros((*rows, columns, lanes_in_word), self.dtype)
-        out[..., :positions] = values.reshape(*rows, columns, positions)
-        state.rows[self.rows, : columns * 4] = out.reshape(*rows, -1).view(np.uint8)
+        out = np.zeros((number, columns, lanes_in_word), self.dtype)
+        out[..., :positions] = values.reshape(number, columns, positions)
+        rows = state.rows[self.first : self.first + number]
+        rows[:, : columns * 4] = out.reshape(number, -1).view(np.uint8)
 
 
 class NarrowToWide(Task):
@@ -173,7 +178,7 @@ class NarrowToWide(Task):
         where = f"{self.instruction.where}, field w_addr"
         if self.instruction["transpose"]:
             shape = (self.width, self.positions)
-            planner.add(ToWideTransposed(tiles, self.words, rows, shape, self.dtype))
+            planner.add(ToWideTransposed(tiles, self.words, first, shape, self.dtype))
         else:
             per_row = -(-len(self.words) // number)
             if number == -(-len(self.words) // _ROW_WORDS):
@@ -185,7 +190,7 @@ class NarrowToWide(Task):
                 before = np.stack(
                     [planner.wide.at(tile, self.places, where, overwriting=True) for tile in tiles]
                 )
-            planner.add(ToWide(tiles, self.words, rows, before, per_row))
+            planner.add(ToWide(tiles, self.words, first, (number, per_row), before))
         level = self.instruction["tail"] >> 1
         planner.wide.put(tiles, self.places, rows, where)
         signals = product(self.narrow.counts[level:])
