@@ -23,7 +23,6 @@ from edgekit.debug.table import operator_errors, output_errors, whole_noise
 from edgekit.debug.troubles import Place
 from edgekit.debug.twin import float_twin
 from edgekit.errors import DataError, UnsupportedModelError
-from edgekit.formats.features import read_features
 from edgekit.formats.model_file import ModelFile, ModelSource, read_model_file
 from edgekit.progress import Progress
 from edgekit.rewrite import apply_rule, sparse
@@ -129,12 +128,6 @@ def _refuse_not_integer(file: ModelFile) -> None:
             where=file.path,
             why="the operators of a loop or branch cannot be compared one by one",
             fix="unroll loops: convert recurrent layers with a fixed number of steps",
-        )
-    if read_features(file.model):
-        raise UnsupportedModelError(
-            "the inputs of the int8 model store normalized features, those of the float one do not",
-            where=file.path,
-            fix="give an int8 model that was converted without --normalize-inputs",
         )
     ends = {"QUANTIZE", "DEQUANTIZE"}
     inside = [
@@ -338,8 +331,10 @@ class _Job:
         if first.ndim == 4:
             axis = 1 if first.shape[1] in (1, 3) and first.shape[3] not in (1, 3) else 3
             axis = axis if first.shape[axis] in (1, 3) else None
-        stored = params_of(self._model.main.tensors[self._model.main.inputs[0]])
-        ends = None if stored is None else (stored.real_min, stored.real_max)
+        index = self._model.main.inputs[0]
+        stored = params_of(self._model.main.tensors[index])
+        is_comparable = stored is not None and self._pairs[index].features is None
+        ends = (stored.real_min, stored.real_max) if stored and is_comparable else None
         return read_calibration(reader, inputs, ends, axis)
 
 

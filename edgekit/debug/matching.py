@@ -23,6 +23,7 @@ from edgekit.debug.twin import is_stored
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgekit.formats.features import Features
     from edgekit.formats.tflite import Model, Operator
     from edgekit.runtime.interpreters import InterpreterLibrary
 
@@ -38,6 +39,7 @@ _FACTORS_GAIN = 5.0  # times smaller than without factors
 _MOST_ROUNDS = 64
 _BETTER, _MUCH_BETTER = 0.3, 0.05
 _SAME_DIRECTION = 0.5  # the cosine of weights
+_MOVING = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")  # in a twin, RESHAPE stands for QUANTIZE too
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 
 
@@ -51,6 +53,7 @@ class Match:
     difference: float = 0.0  # of the twin's values, as a share of the variance
     by_place: bool = False  # found by its place, because its values differ
     has_weights: bool = False  # found by its place, and its weights are similar
+    features: Features | None = None  # how the integer model's input normalizes them
 
     def values(self, recorder: Recorder, shape: Shape) -> NDArray[np.float32]:
         """Return the float network's values in the integer model's order."""
@@ -60,6 +63,8 @@ class Match:
         """Return values of the source in the integer model's order and ``shape``."""
         turned = values if self.axes is None else values.transpose(self.axes)
         shaped = turned.reshape(shape)
+        if self.features is not None:
+            return self.features.normalized(shaped)
         return np.asarray(shaped if self.factors is None else shaped * self.factors, np.float32)
 
 
@@ -217,6 +222,11 @@ class Matcher:
     ) -> Match | None:
         """Return the match of one tensor; ``sampled`` are its values (samples, positions)."""
         shape = twin.main.tensors[index].shape
+        first = matches.found.get(op.inputs[0]) if op.opcode in _MOVING else None
+        if first is not None and first.features is not None:
+            before = twin.main.tensors[op.inputs[0]].shape
+            # The float network has no such tensor: it computes from the real values.
+            return first if shape[-1:] == before[-1:] else None
         sources = {matches.found[i].source for i in op.inputs if i in matches.found}
         if not np.isfinite(sampled).all():
             return None

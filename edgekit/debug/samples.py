@@ -12,12 +12,13 @@ import numpy as np
 from edgekit.data import InputSpec, open_dataset, preprocess_for, preprocess_reason
 from edgekit.data.arrays import ArrayDataset
 from edgekit.data.dataset import sample_specs
-from edgekit.data.preprocess import REAL_NUMBERS
+from edgekit.data.preprocess import NORMALIZED, REAL_NUMBERS
 from edgekit.data.spread import spread
 from edgekit.debug.errors import DIFFERENT, NOT_FINITE
 from edgekit.debug.matching import Match
 from edgekit.debug.measure import params_of
 from edgekit.errors import DataError, UnsupportedModelError
+from edgekit.formats.features import read_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,9 @@ def pair_inputs(network: Model, model: Model, where: str) -> dict[int, Match]:
 
     Raises:
         UnsupportedModelError: The inputs are those of different networks.
+        ModelFormatError: The entry that states how inputs are normalized is damaged.
     """
+    features = read_features(model)
     ours = [model.main.tensors[index] for index in model.main.inputs]
     theirs = [network.main.tensors[index] for index in network.main.inputs]
     orders = [theirs] if len(ours) == len(theirs) else []
@@ -51,7 +54,11 @@ def pair_inputs(network: Model, model: Model, where: str) -> dict[int, Match]:
         axes = [_axes(one, other) for one, other in zip(ours, order)]
         if len(order) == len(ours) and all(each is not None for each in axes):
             return {
-                index: Match(network.main.inputs[_place(theirs, other)], each or None)
+                index: Match(
+                    network.main.inputs[_place(theirs, other)],
+                    each or None,
+                    features=features.get(index),
+                )
                 for index, other, each in zip(model.main.inputs, order, axes)
             }
     raise UnsupportedModelError(
@@ -131,7 +138,9 @@ def read_samples(
     graph = model.main
     tensors = [graph.tensors[index] for index in graph.inputs]
     params = params_of(tensors[0])
-    stored = None if params is None else (params.real_min, params.real_max)
+    is_normalized = pairs[graph.inputs[0]].features is not None
+    # The range of normalized features is not that of the samples.
+    stored = None if params is None or is_normalized else (params.real_min, params.real_max)
     how = preprocess_for(requested, noted[0], stored, params.dtype if params else "float32")
     specs = sample_specs([InputSpec(each.name, each.shape) for each in tensors])
     dataset = open_dataset(data, inputs=specs, preprocess=how)
@@ -153,7 +162,8 @@ def read_samples(
             why="; ".join(each.reason for each in dataset.unreadable[:3]),
         )
     is_real = isinstance(dataset, ArrayDataset) and not dataset.has_pixels and how.is_default
-    reason = REAL_NUMBERS if is_real else preprocess_reason(requested, noted[1], stored)
+    unchanged = NORMALIZED if is_normalized else REAL_NUMBERS
+    reason = unchanged if is_real else preprocess_reason(requested, noted[1], stored)
     return Samples(found, dataset.describe(), str(how), reason)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekit import Runner, check, convert, evaluate, inspect
+from edgekit import Runner, check, convert, debug, evaluate, inspect
+from edgekit.data import NORMALIZED
 from edgekit.errors import ModelFormatError, UsageError
 from edgekit.evaluate.outputs import Agreement
 from edgekit.formats.features import FEATURES_NAME, Features, read_features, with_features
@@ -178,6 +179,26 @@ def test_a_model_with_normalized_inputs_is_used_like_any_other(
     assert again.against is not None
     assert again.against.quality is not None
     assert _ratios(again.against.quality)[0] > 25
+
+
+@pytest.mark.host
+def test_debug_measures_a_model_with_normalized_inputs(sensors: Path, tmp_path: Path) -> None:
+    """The oracle runs both models without `edgekit.debug`."""
+    source, data = sensors / "float.tflite", sensors / "samples.npz"
+    convert(source, data=data, output=tmp_path / "a.tflite", normalize_inputs=True)
+    found = debug(source, tmp_path / "a.tflite", data, num_samples=400)
+    x = np.load(data)["x"]
+    with Runner(source) as real, Runner(tmp_path / "a.tflite") as small:
+        wanted, made = (
+            np.stack([each.predict(row[None])[0] for row in x]) for each in (real, small)
+        )
+    noise = np.square(made - wanted).sum() / np.square(wanted - wanted.mean(axis=0)).sum()
+    assert found.outputs[0].snr_db == pytest.approx(-10 * np.log10(noise), abs=0.5)
+    assert found.preprocess_reason == NORMALIZED
+    assert found.num_matched == found.num_operators
+    (features,) = inspect(tmp_path / "a.tflite").features
+    scaled = (x - np.array(features.mean)) / np.array(features.std)
+    assert found.operators[0].range == pytest.approx((scaled.min(), scaled.max()), abs=1e-3)
 
 
 @pytest.mark.host
