@@ -82,19 +82,21 @@ def main() -> None:
 
 def _measured(subject: Subject, replaced: str | None, work: Path) -> dict[str, Any]:
     place, how = place_of(subject, work), subject.preprocess
+    trained_path = place / ("trained.tflite" if replaced is None else "replaced.tflite")
     try:
         network, _, parts = opened(subject, place)
         result = train(
             network.path,
             data=subject.data,
             eval_data=parts.search,
-            output=place / "trained.tflite",
+            output=trained_path,
             loss="distill",
+            resume=True,
             replace_activations=replaced,
             preprocess=how,
             clip_logits=subject.is_public,
         )
-        models = {"trained": place / "trained.tflite"}
+        models = {"trained": trained_path}
         for name, changes in _CONVERSIONS.items():
             if name == "plain" and replaced:
                 continue

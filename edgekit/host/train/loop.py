@@ -321,7 +321,7 @@ class Checkpoint:
 
     def refused(self, what: str) -> DataError:
         """Return the error for a file that this training cannot continue."""
-        fix = "leave --resume out to start again"
+        fix = "remove the file to start again, or name another output"
         return DataError(what, where=str(self.path), fix=fix)
 
     def write(self, state: State) -> None:

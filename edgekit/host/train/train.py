@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit import files
 from edgekit.data import Dataset, InputSpec, Preprocess, open_dataset
-from edgekit.errors import UnsupportedModelError, UsageError
+from edgekit.errors import DataError, UnsupportedModelError, UsageError
 from edgekit.evaluate import evaluate
 from edgekit.formats.model_file import ModelFile
 from edgekit.formats.tflite import Model, write_model
@@ -133,7 +133,8 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     Raises:
         UnsupportedModelError: The network has an operator that cannot be trained or quantized.
         UsageError: An argument is out of range.
-        DataError: The data do not fit, or the checkpoint is that of another training.
+        DataError: The data do not fit, or the checkpoint is that of another training, or there is
+            one and ``resume`` is off.
         EdgeKitError: As for `convert` and `evaluate`.
     """
     start = time.monotonic()
@@ -143,6 +144,13 @@ def train(  # noqa: PLR0913 - public: its options are keywords
     if loss not in LOSSES:
         raise UsageError(f"--loss {loss} is unknown", fix=f"give one of {', '.join(LOSSES)}")
     target, network, checkpoint_path = _places(output, source, data, eval_data, labels)
+    if checkpoint_path.exists() and not resume:
+        raise DataError(
+            "there is a checkpoint of an earlier training",
+            where=str(checkpoint_path),
+            fix="use --resume to continue it; remove the file to start again, or name another "
+            "output",
+        )
     reading = SourceOptions(
         preprocess=preprocess,
         labels=labels,

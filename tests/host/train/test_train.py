@@ -228,6 +228,11 @@ def test_an_interrupted_training_continues_from_its_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         _train(digits, output, progress=stop, epochs=6)
     assert not output.exists()
+    before = (tmp_path / "out.checkpoint.npz").read_bytes()
+    with pytest.raises(DataError, match="a checkpoint of an earlier training") as caught:
+        _train(digits, output, epochs=6)
+    assert "--resume" in caught.value.fix
+    assert (tmp_path / "out.checkpoint.npz").read_bytes() == before
     resumed = _train(digits, output, resume=True, epochs=6)
     whole = _train(digits, tmp_path / "whole.tflite", epochs=6)
     assert [each.number for each in resumed.epochs] == [each.number for each in whole.epochs]
