@@ -51,6 +51,9 @@ class Calls(Generic[K]):
 
     def send(self, name: K, *args: object) -> None:
         """Start a call."""
+        self._start(name, args)
+
+    def _start(self, name: K, args: tuple[Any, ...]) -> None:
         future = self._workers.submit(self._function, self._there, *args)
         self._sent[future.key] = (name, args, future)
         self._completed.add(future)
@@ -110,4 +113,70 @@ class Calls(Generic[K]):
         self._sent.clear()
         self._connect()
         for name, args in waiting:
-            self.send(name, *args)
+            self._start(name, args)
+
+
+class SureCalls(Calls[K]):
+    """Calls of which only those that end the workers' processes are blamed for it.
+
+    Dask blames all calls that a worker had when it died. They are started again alone, one after
+    the other, while new calls wait.
+    """
+
+    def __init__(self, workers: Workers, function: Callable[..., Any], shared: object) -> None:
+        """As for `Calls`; the names of calls can be hashed."""
+        super().__init__(workers, function, shared)
+        self._args: dict[K, tuple[Any, ...]] = {}
+        self._suspects: list[K] = []
+        self._waiting: list[K] = []
+        self._alone: list[K] = []  # at most one
+
+    def __len__(self) -> int:
+        return len(self._args)
+
+    def send(self, name: K, *args: object) -> None:
+        """Start a call, or let it wait for those that run alone."""
+        self._args[name] = args
+        if self._suspects or self._alone:
+            self._waiting.append(name)
+        else:
+            self._start(name, args)
+
+    def receive(self) -> Answer[K]:
+        """Wait for one call to end; see `Calls`."""
+        while True:
+            if not self._sent:
+                self._go_on()
+            answer = super().receive()
+            if answer.is_killer and answer.name not in self._alone:
+                self._suspects.append(answer.name)
+                continue
+            self._forget(answer.name)
+            return answer
+
+    def give_up(self, name: K) -> None:
+        """Forget a call; it ends if it has not begun."""
+        super().give_up(name)
+        self._forget(name)
+
+    def close(self) -> None:
+        """Forget all calls."""
+        for name in list(self._args):
+            self._forget(name)
+        super().close()
+
+    def _go_on(self) -> None:
+        """Start what waited for the end of all others."""
+        now = self._suspects or self._waiting
+        if now is self._suspects:
+            now = self._alone = [self._suspects.pop(0)]
+        else:
+            self._waiting = []
+        for name in now:
+            self._start(name, self._args[name])
+
+    def _forget(self, name: K) -> None:
+        self._args.pop(name, None)
+        for names in (self._suspects, self._waiting, self._alone):
+            if name in names:
+                names.remove(name)

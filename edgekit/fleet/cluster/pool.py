@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edgekit.errors import ExternalToolError
 from edgekit.evaluate.shard import Failure, Job, Models, Shard, ShardAnswer
 from edgekit.evaluate.shard_runner import describe_there, invoke_there
-from edgekit.fleet.cluster.calls import Answer, Calls
+from edgekit.fleet.cluster.calls import Answer, Calls, SureCalls
 from edgekit.fleet.cluster.connection import Connection, Fix
 from edgekit.fleet.cluster.in_order import ShardsInOrder
 from edgekit.fleet.cluster.workers import Workers
@@ -112,7 +112,7 @@ class ClusterPool(Workers):
 
     def calls(self, function: Callable[..., Any], shared: object) -> Calls[Any]:
         """Return an empty set of calls ``function(shared, *args)``; see `Calls`."""
-        return Calls(self, function, shared)
+        return SureCalls(self, function, shared)
 
     def value_of(self, answer: Answer[Any]) -> Any:  # noqa: ANN401 - what the function returned
         """Return what a call returned.
@@ -125,7 +125,7 @@ class ClusterPool(Workers):
             raise ExternalToolError(
                 f"the workers die when they work on {answer.name}",
                 where=self.connection.address,
-                why="the process ended each time that the call was started",
+                why="the process ended each time that the call was started, also alone",
                 fix="look at the output of dask worker there, and whether it has enough memory",
             )
         if isinstance(answer.value, Failure):
@@ -140,12 +140,13 @@ class ClusterPool(Workers):
             items: Drawn when there is room for a call.
 
         Raises:
-            ExternalToolError: A call raised an error, or ends the processes of workers.
+            ExternalToolError: A call raised an error, or ended the workers' processes also alone;
+                then the results of the items before it are yielded first.
         """
         source = iter(enumerate(items))
         waiting: dict[int, K] = {}
-        found: dict[int, T] = {}
-        calls: Calls[int] = Calls(self, _called, function)
+        found: dict[int, Answer[int]] = {}
+        calls = SureCalls[int](self, _called, function)
         try:
             for turn in count():
                 for number, item in islice(source, _AHEAD * calls.num_slots - len(waiting)):
@@ -155,8 +156,9 @@ class ClusterPool(Workers):
                     return
                 while turn not in found:
                     answer = calls.receive()
-                    found[answer.name] = self.value_of(answer)
-                yield waiting.pop(turn), found.pop(turn)
+                    found[answer.name] = answer
+                item, answer = waiting.pop(turn), found.pop(turn)
+                yield item, self.value_of(Answer(item, answer.value, answer.is_killer))
         finally:
             calls.close()
 

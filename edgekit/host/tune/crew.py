@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from edgekit.errors import EdgeKitError
+from edgekit.errors import EdgeKitError, ExternalToolError
 from edgekit.host.convert.recipe import Recipe
 from edgekit.host.tune.bench import Attempt, Bench
 from edgekit.host.tune.kit import AttemptThere, Kit, install_there, packages, try_there
@@ -111,6 +111,9 @@ class Crew:
     def _receive(self) -> None:
         answer = self._calls.receive()
         self._sent.discard(answer.name)
+        if answer.is_killer:  # a trial like one that fails: the search goes on without it
+            self._ended[answer.name] = Attempt(None, None, _died(), 0.0)
+            return
         try:
             found: AttemptThere = self._workers.value_of(answer)
         except EdgeKitError as error:
@@ -124,3 +127,10 @@ class Crew:
     def close(self) -> None:
         """Give up what is running."""
         self._calls.close()
+
+
+def _died() -> ExternalToolError:
+    return ExternalToolError(
+        "the worker's process ended",
+        why="each time that this recipe was tried, also alone; perhaps the memory is not enough",
+    )

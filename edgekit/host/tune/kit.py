@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import platform
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -186,7 +187,8 @@ class TrialRunner:
             DataError: The samples here are not those of the run.
         """
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-")))
+            made = tempfile.TemporaryDirectory(prefix="edgekit-", dir=_folder_of_worker())
+            folder = Path(stack.enter_context(made))
             path = folder / "float.tflite"
             path.write_bytes(kit.network)
             network = Network(path, ModelFile(kit.reference), is_source=kit.is_source)
@@ -218,6 +220,18 @@ def _opened(given: Given, network: Network, how: str | Preprocess | None) -> Dat
         dataset = open_data(given.data, network.reference, how, given.split)
         check_samples(dataset, given.identity, _identity(dataset))
     return dataset if given.indices is None else subset(dataset, given.indices)
+
+
+def _folder_of_worker() -> str | None:
+    """Return the folder of this Dask worker; None in another process.
+
+    If the process is killed, the next worker on the same machine removes it.
+    """
+    dask = sys.modules.get("distributed")
+    try:
+        return None if dask is None else str(dask.get_worker().local_directory)
+    except ValueError:
+        return None
 
 
 _DESK: Desk[TrialRunner] = Desk()

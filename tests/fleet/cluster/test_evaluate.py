@@ -20,7 +20,7 @@ from edgekit.errors import DataError, ExternalToolError, UsageError
 from edgekit.evaluate import EvaluateResult, evaluate
 from edgekit.runtime import RunnerOptions
 from tests.evaluate.conftest import classifier, linear, same
-from tests.fleet.cluster.samples import Harmful
+from tests.fleet.cluster.samples import Harmful, deadly_five
 
 pytest.importorskip("distributed", reason="Dask is not installed (the extra cluster)")
 
@@ -243,6 +243,17 @@ def test_other_calls_are_answered_in_the_order_of_the_items(pool: ClusterPool) -
     with pytest.raises(ExternalToolError, match="a task of the cluster failed") as caught:
         list(pool.map(math.factorial, [3, -1]))
     assert "ValueError" in caught.value.why
+
+
+@pytest.mark.slow
+def test_a_call_that_kills_its_workers_is_named_and_no_other_is_blamed(pool: ClusterPool) -> None:
+    found: list[tuple[int, int]] = []
+    with pytest.raises(ExternalToolError, match="the workers die when they work on 5") as caught:
+        found.extend(pool.map(deadly_five, range(9)))
+    assert "also alone" in caught.value.why
+    assert found == [(each, each * each) for each in range(5)]
+    again = [(each, each * each) for each in range(9) if each != 5]
+    assert list(pool.map(deadly_five, [each for each in range(9) if each != 5])) == again
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from edgekit.errors import ExternalToolError
 from edgekit.host.tune import TuneResult, tune
 from edgekit.host.tune.result import Trial
-from tests.fleet.cluster.samples import other_versions
+from tests.fleet.cluster.samples import DeadlyRows, other_versions, process_and_folder
 from tests.host.tune.test_tune import outliers, run
 
 pytest.importorskip("distributed", reason="Dask is not installed (the extra cluster)")
@@ -68,9 +68,13 @@ def test_a_killed_worker_s_trial_is_done_by_another_and_a_stopped_run_goes_on(
     class StoppedError(Exception):
         pass
 
+    folders: list[Path] = []  # of the killed worker
+
     def disturb(trial: Trial, _best: Trial) -> None:
         if trial.number == 2:
-            os.kill(next(iter(pool.connection.client.run(os.getpid).values())), signal.SIGKILL)
+            process, folder = next(iter(pool.connection.client.run(process_and_folder).values()))
+            folders.extend(Path(folder).glob("edgekit-*"))
+            os.kill(process, signal.SIGKILL)
         if trial.number == 5:
             raise StoppedError
 
@@ -92,6 +96,28 @@ def test_a_killed_worker_s_trial_is_done_by_another_and_a_stopped_run_goes_on(
     recipes = _recipes(tmp_path / "out.journal.jsonl")
     assert recipes[: len(before)] == before
     assert len(set(recipes)) == len(recipes)
+    assert folders
+    assert not any(each.exists() for each in folders)  # its successor removes them
+
+
+def test_a_recipe_that_kills_its_workers_is_a_trial_without_a_score(
+    outliers: Path, pool: ClusterPool, tmp_path: Path
+) -> None:
+    # A row that only the recipe with 300 samples reads.
+    samples = DeadlyRows(np.load(outliers / "cal.npz")["x"], deadly=102)
+    result, seen = run(
+        outliers,
+        tmp_path / "out.tflite",
+        data=samples,
+        pool=pool,
+        max_trials=14,
+        max_drop=0.0,
+    )
+    dead = [each for each in result.trials if each.problem]
+    assert {each.recipe.num_samples for each in dead} == {300}
+    assert all("the worker's process ended" in each.problem for each in dead)
+    assert len(result.trials) > len(dead)
+    assert [each.problem for each in seen] == [each.problem for each in result.trials]
 
 
 def test_samples_of_a_program_are_sent_to_the_workers(
