@@ -13,7 +13,7 @@ prints the differences on random operators, from which ``TOLERATED`` was taken.
 from __future__ import annotations
 
 import argparse
-import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,17 +122,19 @@ def main() -> None:
     add_cluster(parser)
     arguments = parser.parse_args()
     print("| operator | values | differ | share | largest |\n|---|---|---|---|---|")
-    for opcode in [arguments.only] if arguments.only else MAKERS:
-        attempt = functools.partial(_random, opcode=opcode)
-        found = trials(attempt, range(arguments.number), arguments.cluster)
-        rows = [each for _seed, some in found for each in some]
+    opcodes = [arguments.only] if arguments.only else list(MAKERS)
+    models = itertools.product(opcodes, range(arguments.number))
+    found = trials(_random, models, arguments.cluster)
+    for opcode, tried in itertools.groupby(found, key=lambda each: each[0][0]):
+        rows = [each for _model, some in tried for each in some]
         values, differing = sum(row.values for row in rows), sum(row.differing for row in rows)
         largest = max((row.largest for row in rows), default=0)
         share = differing / max(values, 1)
         print(f"| {opcode} | {values:,} | {differing:,} | {share:.4%} | {largest} |", flush=True)
 
 
-def _random(seed: int, opcode: str) -> list[Compared]:
+def _random(of: tuple[str, int]) -> list[Compared]:
+    opcode, seed = of
     model = random_model(seed, [opcode])
     found = []
     for extreme in (None, None, 0, 255):
