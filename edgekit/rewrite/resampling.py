@@ -74,6 +74,9 @@ def _candidates(edit: Edit, chain: Chain) -> Iterator[list[Operator]]:
     if len(shape) not in (3, 4) or shape[0] != 1:
         return
     positions = positions_of(edit, chain)
+    flattened = _into_dense(edit, chain, positions)
+    if flattened:
+        yield flattened
     images = [(1, 1, *shape[1:]), (1, shape[1], 1, shape[2])] if len(shape) == 3 else [shape]
     for image in images:
         made = _made(edit, chain.source, image, positions, chain.output)
@@ -85,6 +88,31 @@ def _candidates(edit: Edit, chain: Chain) -> Iterator[list[Operator]]:
         made = _made(edit, chain.source, shape, turned, last)
         if made:
             yield [*made, pieces.transpose(edit, last, _TO_NCHW, chain.output)]
+
+
+def _into_dense(edit: Edit, chain: Chain, positions: Positions) -> list[Operator]:
+    """Flatten without a TRANSPOSE: dense layers behind get their weights in the other order.
+
+    Exporters flatten images in NCHW.
+    """
+    flat, output = positions.ravel(), chain.output
+    readers = edit.consumers(output)
+    if not readers or output in edit.outputs or len(set(flat.tolist())) != flat.size:
+        return []
+    if flat.size != edit.tensors[chain.source].num_elements:
+        return []
+    changed = []
+    for op in readers:
+        weights = edit.data(op.inputs[1]) if op.opcode == "FULLY_CONNECTED" else None
+        if weights is None or weights.shape[-1] != flat.size or op.inputs[0] != output:
+            return []
+        tensor = edit.tensors[op.inputs[1]]
+        moved = weights[:, np.argsort(flat)]
+        constant = edit.constant(f"{tensor.name}/order", moved, tensor.quantization)
+        changed.append((op, replace(op, inputs=(op.inputs[0], constant, *op.inputs[2:]))))
+    for before, after in changed:
+        edit.operators = [after if each is before else each for each in edit.operators]
+    return [pieces.reshape(edit, chain.source, output)]
 
 
 def _made(

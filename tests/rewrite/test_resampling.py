@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Sequence
 
 import numpy as np
@@ -339,3 +340,35 @@ def test_reversed_channels_with_another_reader_become_a_convolution() -> None:
     _slice(graph, (0, 0, 0, 3), (1, 4, 5, 0), (1, 1, 1, -1))
     graph.activation("RELU")
     assert _resampled(graph.model()) == ["CONV_2D", "RELU"]
+
+
+@pytest.mark.parametrize("dtype", ["INT8", "FLOAT32"])
+def test_an_image_flattened_in_nchw_gives_the_dense_layer_its_order(dtype: str) -> None:
+    graph = Graph((1, 4, 5, 3))
+    graph.activation("RELU")
+    graph.transpose((0, 3, 1, 2))
+    graph.reshape((1, 60))
+    graph.dense(4)
+    if dtype == "INT8":
+        assert _resampled(graph.model()) == ["RELU", "RESHAPE", "FULLY_CONNECTED"]
+        return
+    model = _real(graph)
+    changed = apply_rule(RULE, model)
+    assert changed is not None
+    assert opcodes(changed) == ["RELU", "RESHAPE", "FULLY_CONNECTED"]
+    inputs = random_inputs(model)
+    for (expected,), (actual,) in zip(run(model, inputs), run(changed, inputs)):
+        np.testing.assert_allclose(expected, actual, rtol=1e-5, atol=1e-3)
+
+
+def _real(graph: Graph) -> Model:
+    """Return the graph of real numbers with the same weights."""
+    for place, tensor in enumerate(graph.tensors):
+        if tensor.quantization is not None:
+            data = graph.buffers[tensor.buffer]
+            if data.size:
+                kind = np.int8 if tensor.dtype == "INT8" else np.int32
+                graph.buffers[tensor.buffer] = data.view(kind).astype(np.float32).view(np.uint8)
+            graph.tensors[place] = replace(tensor, dtype="FLOAT32", quantization=None)
+    graph.operators = [replace(op, version=1) for op in graph.operators]
+    return graph.model()
