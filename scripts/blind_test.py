@@ -37,6 +37,7 @@ from scripts import (
     blind_networks_5,
     blind_networks_6,
     blind_networks_7,
+    blind_networks_8,
 )
 from scripts.blind_parts import (
     ACCURACY,
@@ -60,6 +61,7 @@ _SETS = {
     "fifth": blind_networks_5,
     "sixth": blind_networks_6,
     "seventh": blind_networks_7,
+    "eighth": blind_networks_8,
 }
 # (good, bad): the change of a score from float to int8 that is still good, and that is bad.
 _MOST_LOST = {ACCURACY: (0.02, 0.05)}  # a difference
@@ -135,6 +137,10 @@ def judge(network: Network, folder: Path) -> dict[str, Any]:
         "evaluate": quality.verdict,
         "evaluate_warnings": list(result.warnings),
         "causes": [each.code for each in quality.causes],
+        # Of outputs that are few numbers: signal to noise, and how irregular the float model is.
+        "targets": [
+            (each.record.absolute_snr_db, each.record.irregularity) for each in quality.outputs
+        ],
     }
 
 

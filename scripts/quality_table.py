@@ -21,18 +21,22 @@ from pathlib import Path
 from edgekit import evaluate, files
 from edgekit.evaluate.decoded import CLASS_LIMITS, LIMITS, LOSS_LIMITS, OVERLAP_LIMITS
 from edgekit.evaluate.outputs import Agreement
-from edgekit.host.convert.targets import LEAST_GROWTH
 from edgekit.host.convert.training_data import LATER_RATIO_LIMITS, MOST_SHIFTED, RATIO_LIMITS
 from edgekit.runtime.base import MOST_TARGETS
 from edgekit.runtime.channels import LEAST_HITS
 from edgekit.runtime.quality import (
     CHANNEL_F1_LIMITS,
+    CLOSE_SNR_DB,
     COARSEST_LOGIT,
     CUT_OFF_LIMITS,
     DENSE_F1_LIMITS,
+    DROP_LIMITS,
     ELEMENT_SNR_LIMITS_DB,
     EXACT_SNR_DB,
     GOOD,
+    GROWTH_LIMITS,
+    LEAST_GROWTH,
+    LEAST_IRREGULARITY,
     NOT_SHOWN,
     OBJECT_F1_LIMITS,
     SNR_LIMITS_DB,
@@ -114,6 +118,11 @@ def head() -> str:
         element=ELEMENT_SNR_LIMITS_DB,
         target=TARGET_SNR_LIMITS_DB,
         exact=EXACT_SNR_DB,
+        close=CLOSE_SNR_DB,
+        irregularity=LEAST_IRREGULARITY,
+        growth=GROWTH_LIMITS,
+        drop=DROP_LIMITS,
+        most_growth=10 ** (-CLOSE_SNR_DB / 20),
         least_growth=LEAST_GROWTH,
         most_targets=MOST_TARGETS,
         cut_off=CUT_OFF_LIMITS,

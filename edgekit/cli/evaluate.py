@@ -198,6 +198,7 @@ def render(result: EvaluateResult) -> Iterator[str]:
     """Yield the result for people, line by line."""
     from edgekit.data import NORMALIZED, REAL_NUMBERS
     from edgekit.evaluate.outputs import describe_agreement
+    from edgekit.runtime.quality import worst
 
     yield f"task       {result.task}, {result.decoder}: {result.recognized_by}"
     data = result.data
@@ -221,6 +222,10 @@ def render(result: EvaluateResult) -> Iterator[str]:
         same = "" if other.agreement is None else f": same answer on {other.agreement:.2%}"
         yield f"against    {other.model}{same}"
         if other.quality is not None:
+            worse = other.quality.by_labels
+            if worse:
+                level = worst([each.level for each in worse])
+                yield f"by labels  {level}: {'; '.join(each.text for each in worse)}"
             yield from describe_agreement(other.quality)
         for name, value in other.difference.items():
             there = metric_text(name, other.metrics[name])

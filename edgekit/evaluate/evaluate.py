@@ -20,7 +20,7 @@ from edgekit.evaluate.result import Comparison, EvaluateResult, set_options
 from edgekit.evaluate.result_warnings import (
     box_warnings,
     folder_warnings,
-    metric_warnings,
+    metric_findings,
     nan_warnings,
     range_warnings,
 )
@@ -287,12 +287,26 @@ def _watch(evaluation: Evaluation) -> OutputWatch | None:
     return watch_outputs(evaluation.engines, evaluation.decoders, task, plan.dataset, plan.total)
 
 
-def _agreement_warnings(quality: Agreement | None) -> Sequence[str]:
-    if quality is None:
-        return ()
-    from edgekit.evaluate.outputs import agreement_warnings  # noqa: PLC0415 - for two models only
+def _by_labels(
+    engines: Sequence[Engine], verdict: Verdict, quality: Agreement | None
+) -> tuple[Agreement | None, Sequence[str]]:
+    """Return the agreement with what the labels show, and the warnings about both.
 
-    return tuple(agreement_warnings(quality))
+    Models whose outputs cannot be compared have no agreement, but may have metrics.
+    """
+    if len(engines) < 2:
+        return None, ()
+    # For two models only.
+    from edgekit.evaluate.outputs import agreement_warnings, labels_warnings  # noqa: PLC0415
+    from edgekit.evaluate.watch import judged_place  # noqa: PLC0415
+
+    names = [each.prepared.source for each in engines]
+    worse = metric_findings(verdict, names, judged_place(engines))
+    if quality is None:
+        return None, tuple(labels_warnings(worse))
+    if verdict.difference:
+        quality = quality.with_true_values().with_labels(worse)
+    return quality, tuple(agreement_warnings(quality))
 
 
 def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:
@@ -305,11 +319,9 @@ def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None)
         environment = replace(environment, thermal=thermal)
     verdict = judge.verdict()
     score = verdict.scores[0]
-    if quality is not None and verdict.difference:
-        quality = quality.with_true_values()
+    quality, compared = _by_labels(engines, verdict, quality)
     warnings = [
-        *_agreement_warnings(quality),
-        *(metric_warnings(verdict, engines[1].prepared.source) if len(engines) > 1 else ()),
+        *compared,
         *remarks_of(dataset),
         *decoder.warnings,
         *box_warnings(decoder),

@@ -30,7 +30,7 @@ from edgekit.evaluate.decoders import same_decoders
 from edgekit.evaluate.far_samples import LargestSamples
 from edgekit.result import Result
 from edgekit.runtime import Runner
-from edgekit.runtime.agreement import InputRanges, OutputRecord, OutputSums
+from edgekit.runtime.agreement import FEW_NUMBERS, InputRanges, OutputRecord, OutputSums
 from edgekit.runtime.channels import PROBABILITY_DECISION
 from edgekit.runtime.quality import (
     BAD,
@@ -40,10 +40,12 @@ from edgekit.runtime.quality import (
     NOT_SHOWN,
     UNKNOWN,
     Finding,
+    is_open_target,
     judge_output,
     span,
     worst,
 )
+from edgekit.runtime.regularity import MOST_INPUTS, Regularity
 from edgekit.tasks import (
     CLASSIFICATION,
     DETECTION,
@@ -98,6 +100,7 @@ class Agreement(Result):
     reference: str = FLOAT  # the name of the reference in texts
     # Why the answers to real data may be worse than those to these samples.
     unlike: tuple[Finding, ...] = ()
+    by_labels: tuple[Finding, ...] = ()  # what is worse by the true answers
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -111,6 +114,11 @@ class Agreement(Result):
             return self
         verdict = worst([self.verdict, *(each.level for each in unlike)])
         return replace(self, verdict=verdict, unlike=unlike)
+
+    def with_labels(self, worse: tuple[Finding, ...]) -> Agreement:
+        """Return this agreement, with what the labels show to be worse."""
+        verdict = worst([self.verdict, *(each.level for each in worse)])
+        return replace(self, verdict=verdict, by_labels=worse)
 
     def without_evidence(self) -> Agreement:
         """Return this agreement if nothing shows that the samples are like those of real use."""
@@ -128,7 +136,7 @@ class Agreement(Result):
         outputs = tuple(_without_exact_target(each) for each in self.outputs)
         levels = [each.verdict for each in outputs]
         levels += [self.decoded.verdict] if self.decoded else []
-        levels += [each.level for each in self.unlike]
+        levels += [each.level for each in (*self.unlike, *self.by_labels)]
         return replace(self, verdict=worst(levels), outputs=outputs)
 
     @property
@@ -167,13 +175,15 @@ class OutputPair:
         order = None if self._cuts else _order_of(reference.outputs, model.outputs, decoders)
         self._order = tuple(range(len(model.outputs))) if order is None else order
         self._sums = [OutputSums(model.outputs[place]) for place in range(len(self._order))]
+        self._regularities = _regularities(model) if self._order else {}
         self.inputs = [InputRanges(info) for info in model.inputs]
         self._largest = LargestSamples([info.name for info in model.inputs])
         self._decoders = decoders if decoders and decoders[0].task != NONE else ()
         self._decoded = DecodedSums(self._decoders) if self._decoders else None
         has_planes = bool(self._decoders) and self._decoders[0].task == SEGMENTATION
         self._is_whole = has_planes and _num_planes(reference.outputs[0]) > 1
-        self._waiting: list[tuple[_Outputs, _Outputs]] = []  # the reference's and the model's
+        # Inputs if they are compared with outputs, outputs of the reference and of the model.
+        self._waiting: list[tuple[_Outputs, _Outputs, _Outputs]] = []
         self._waiting_bytes = 0
         self.count = 0  # samples given to `add`
         self._num_added = 0  # of those, without the ones that are held back
@@ -214,7 +224,7 @@ class OutputPair:
     ) -> None:
         for index, (ranges, values) in enumerate(zip(self.inputs, inputs)):
             ranges.add(self._model.normalized(index, np.asarray(values)))
-        self._waiting.append((expected, actual))
+        self._waiting.append((inputs if self._regularities else (), expected, actual))
         self._waiting_bytes += sum(each.nbytes for each in (*expected, *actual))
         is_much = self._waiting_bytes > _JOINED_BYTES or len(self._waiting) >= _JOINED_SAMPLES
         if is_much or not all(each.ndim for each in (*expected, *actual)):
@@ -232,7 +242,7 @@ class OutputPair:
         """Sum up the outputs of the samples that wait."""
         if not self._waiting:
             return
-        expected, actual = (_joined(each) for each in zip(*self._waiting))
+        inputs, expected, actual = (_joined(each) for each in zip(*self._waiting))
         self._waiting, self._waiting_bytes = [], 0
         other = self._model.to_real(*actual)
         real: _Outputs = self._reference.to_real(*expected)
@@ -241,6 +251,11 @@ class OutputPair:
         self._is_whole = self._is_whole and _is_whole(real[0])
         for place, (sums, values) in enumerate(zip(self._sums, other)):
             sums.add(real[self._order[place]], values)
+        for place, regularity in self._regularities.items():
+            rows = (*inputs, real[self._order[place]], other[place])
+            if len({len(each) for each in rows}) == 1:  # not a state
+                *given, answers, others = (each.reshape(len(each), -1) for each in rows)
+                regularity.add(np.concatenate(given, axis=1), answers, others)
 
     def agreement(self, making: Making, reference: str = FLOAT) -> Agreement:
         """Return the verdict over all samples, with likely causes if it is not good.
@@ -250,7 +265,7 @@ class OutputPair:
         for rows in self._largest.take_near():
             self._add(*rows)
         self._add_waiting()
-        records = [sums.record() for sums in self._sums]
+        records = [self._record(place) for place in range(len(self._sums))]
         decoded = None if making.is_random else self._decoded_record(records)
         # In lists of objects, best first, the same row can be another object.
         has_rows = any(each.counted is not None for each in self._decoders)
@@ -288,6 +303,13 @@ class OutputPair:
             others = (each for each in causes if each.code != "cause.wide_input")
             causes = (*far_samples(self._largest.found(), self.count), *others)
         return replace(agreement, causes=causes)
+
+    def _record(self, place: int) -> OutputRecord:
+        """Return the record of an output, with the regularity of its answers if that decides."""
+        record = self._sums[place].record()
+        if place not in self._regularities or not is_open_target(record):
+            return record
+        return replace(record, irregularity=self._regularities[place].ratio())
 
     def _decoded_record(self, records: Sequence[OutputRecord]) -> DecodedRecord | None:
         """Return how the decoded answers agree; None if the task is a guess that may be wrong.
@@ -352,6 +374,22 @@ def _too_few_answers(reference: str) -> Finding:
         "objects to compare; give more images, with objects that it was trained for"
     )
     return Finding("quality.few_answers", NOT_SHOWN, "", text)
+
+
+def _regularities(model: Runner) -> dict[int, Regularity]:
+    """Return what gathers samples, for each output of few numbers; empty for large inputs."""
+    if sum(_num_values(info) for info in model.inputs) > MOST_INPUTS:
+        return {}
+    few = [place for place, info in enumerate(model.outputs) if _num_values(info) <= FEW_NUMBERS]
+    return {place: Regularity() for place in few}
+
+
+def _num_values(info: TensorInfo) -> int:
+    """Return the number of values of a sample."""
+    number = 1
+    for size in info.shape[1:]:
+        number *= size
+    return number
 
 
 def _num_rows(outputs: Sequence[NDArray[Any]]) -> int:
@@ -525,8 +563,19 @@ def agreement_warnings(agreement: Agreement) -> Iterator[str]:
             "values show; next: measure both with data that have the true values as labels (y in "
             "an .npz, columns of a labels.csv)"
         )
+    yield from labels_warnings(agreement.by_labels)
     for cause in agreement.causes:
         yield f"{'likely cause: ' * bool(agreement.worse)}{cause.text}; next: {cause.fix}"
+
+
+def labels_warnings(worse: Sequence[Finding]) -> Iterator[str]:
+    """Yield a warning if the labels show worse answers."""
+    if worse:
+        yield (
+            "measured against the labels, the answers are worse: "
+            f"{'; '.join(each.text for each in worse)}; next: convert again with more samples like "
+            "these (--num-samples 300)"
+        )
 
 
 def _invoke(runner: Runner, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
@@ -538,7 +587,8 @@ def describe_agreement(agreement: Agreement) -> Iterator[str]:
 
     Close answers are called good only if the samples are not in question.
     """
-    is_in_question = bool(agreement.unlike) or agreement.verdict == NOT_SHOWN
+    is_in_question = bool(agreement.unlike or agreement.by_labels)
+    is_in_question |= agreement.verdict == NOT_SHOWN
     unnamed = (UNKNOWN, GOOD) if is_in_question else (UNKNOWN,)
     decoded = agreement.decoded
     if decoded is not None:

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from edgekit.evaluate.class_names import are_numbers, folders_of, text_order_warnings
 from edgekit.evaluate.metrics import ERRORS, difference_text, metric_text
 from edgekit.evaluate.tally import Tally
+from edgekit.runtime.quality import (
+    BAD,
+    BY_LABELS,
+    DOUBTFUL,
+    DROP_LIMITS,
+    GROWTH_LIMITS,
+    LEAST_GROWTH,
+    Finding,
+)
 
 if TYPE_CHECKING:
     from edgekit.data import Dataset
@@ -19,8 +28,6 @@ if TYPE_CHECKING:
     from edgekit.runtime import Runner
     from edgekit.tasks import Decoder
 
-# How much worse a metric must be, beyond chance: relative for an error, absolute for a share.
-_LARGER_ERROR, _SMALLER_SHARE = 0.1, 0.01
 _LOOKED_AT = 32  # samples, from all over the data
 _SLACK = 0.02  # of an input's range: values outside it by less lose little
 _MOST_BEYOND, _LEAST_USED = 0.05, 0.02
@@ -38,32 +45,53 @@ def nan_warnings(engines: Sequence[Engine], outcome: Outcome, count: int) -> Ite
             )
 
 
-def metric_warnings(verdict: Verdict, other: str) -> Iterator[str]:
-    """Metrics that are worse than those of the other model by more than chance explains.
+def metric_findings(verdict: Verdict, names: Sequence[str], judged: int = 0) -> tuple[Finding, ...]:
+    """Return the metrics of one model that are worse than the other's by more than chance explains.
 
     Labels are stronger evidence than the agreement of outputs: small errors matter if float makes
     even smaller ones.
+
+    Args:
+        verdict: The metrics of two models, by the labels.
+        names: The names of the two models.
+        judged: The place of the model that is judged by the other one.
     """
-    texts = []
-    for name, difference in verdict.difference.items():
-        low, high = verdict.difference_ci95.get(name, (-np.inf, np.inf))
-        there = verdict.scores[1].metrics[name]
-        if name in ERRORS:
-            is_worse = low > 0 and difference > _LARGER_ERROR * abs(there)
-        else:
-            is_worse = high < 0 and difference < -_SMALLER_SHARE
-        if is_worse:
-            here = verdict.scores[0].metrics[name]
-            texts.append(
-                f"{name} is {metric_text(name, here)}, with {other or 'the other model'} it is "
-                f"{metric_text(name, there)} (95 % interval of the difference "
+    here, there = (verdict.scores[place].metrics for place in (judged, 1 - judged))
+    other = names[1 - judged] or "the other model"
+    sign = -1.0 if judged else 1.0  # differences are those of the first model
+    found = []
+    for name in verdict.difference:
+        bounds = verdict.difference_ci95.get(name, (-np.inf, np.inf))
+        low, high = sorted(sign * each for each in bounds)
+        level = _level(name, here, there) if _is_worse(name, low, high) else ""
+        if level:
+            text = (
+                f"{name} is {metric_text(name, here[name])}, with {other} it is "
+                f"{metric_text(name, there[name])} (95 % interval of the difference "
                 f"{difference_text(name, low)} to {difference_text(name, high)})"
             )
-    if texts:
-        yield (
-            f"measured against the labels, the answers are worse: {'; '.join(texts)}; next: "
-            "convert again with more samples like these (--num-samples 300)"
-        )
+            found.append(Finding(BY_LABELS, level, "", text))
+    return tuple(found)
+
+
+def _is_worse(name: str, low: float, high: float) -> bool:
+    """Whether all of the interval of a difference is worse."""
+    return low > 0 if name in ERRORS else high < 0
+
+
+def _level(name: str, here: Mapping[str, float], there: Mapping[str, float]) -> str:
+    """Return how bad a worse metric is; empty if it does not matter."""
+    change = here[name] - there[name]
+    if name not in ERRORS:
+        levels = zip(DROP_LIMITS[::-1], (BAD, DOUBTFUL))
+        return next((level for limit, level in levels if -change > limit), "")
+    r2, rmse = here.get("r2"), here.get("rmse")
+    if r2 is not None and rmse is not None and r2 < 1:
+        deviation = rmse / (1 - r2) ** 0.5  # of the targets
+        if change <= LEAST_GROWTH * deviation:
+            return ""
+    ratio = here[name] / there[name] if there[name] else np.inf
+    return BAD if ratio >= GROWTH_LIMITS[1] else DOUBTFUL if ratio > GROWTH_LIMITS[0] else ""
 
 
 def folder_warnings(judge: Judge, dataset: Dataset) -> Iterator[str]:

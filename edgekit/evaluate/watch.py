@@ -34,8 +34,8 @@ class OutputWatch:
             decoders: Their decoders; may be empty.
             total: How many samples there will be; if None, the first ones are compared.
         """
-        is_swapped = _is_float(engines[0]) and not _is_float(engines[1])
-        self._places = (0, 1) if is_swapped else (1, 0)  # reference, model
+        judged = judged_place(engines)
+        self._places = (1 - judged, judged)  # reference, model
         reference, model = (engines[place] for place in self._places)
         self._model = model
         self._name = "the float model" if _is_float(reference) else "the other model"
@@ -82,6 +82,11 @@ class OutputWatch:
         prepared = self._model.prepared
         with self._lock:
             return self._pair.agreement(Making(prepared.model, prepared.source), self._name)
+
+
+def judged_place(engines: Sequence[Engine]) -> int:
+    """Return the place of the model that is judged by the other one: a float model is not."""
+    return int(_is_float(engines[0]) and not _is_float(engines[1]))
 
 
 def watch_outputs(

@@ -152,11 +152,20 @@ QUALITY_CODES = tuple(
             "quality.target_error",
             "By the labels the model's error is a multiple of the float model's",
             "The samples have real targets, and the mean absolute error of one of them grows to "
-            "more than 1.5 times that in float, and by more than 3 % of the target's deviation. "
+            "more than 1.25 times that in float, and by more than 1 % of the target's deviation. "
             "The outputs may be close to the float model's and still be this much worse, if the "
             "float model is very exact.",
             "Convert with more samples (--num-samples 300); if that does not help: edgekit tune, "
             "or edgekit train.",
+        ),
+        (
+            "quality.by_labels",
+            "By the labels the answers are worse than the other model's",
+            "evaluate --against measured both models with the labels. A share of right answers is "
+            "lower by more than 1 point, or an error more than 1.25 times as large, and more than "
+            "chance explains. The outputs may be close and the answers still be this much worse.",
+            "Convert with more samples like these (--num-samples 300); if that does not help: "
+            "edgekit tune, or edgekit train.",
         ),
         (
             "cause.constant_answers",

@@ -165,6 +165,7 @@ def _worst(quality: Node) -> str:
     decoded = quality.at("decoded")
     if decoded and decoded.text("verdict") != "good":
         return _decoded_words(decoded)
+    findings += quality.entries("by_labels")
     findings = findings or list(quality.entries("unlike"))
     if not findings:
         return "see the outputs"

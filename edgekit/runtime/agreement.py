@@ -89,6 +89,9 @@ class OutputRecord(OutputDifference):
     adds_to_one: bool = False
     # For positive targets of very different sizes: the centred ratio of their logarithms, in dB.
     log_snr_db: float | None = None
+    # For targets if it decides: the mean absolute part of the reference's answers that those to the
+    # other samples do not predict, divided by the mean absolute error; of several, the lowest.
+    irregularity: float | None = None
 
     @property
     def noise_steps(self) -> float | None:

@@ -42,7 +42,18 @@ MOST_INPUTS_CUT_OFF = 0.02  # of an input's values
 # cannot grow by more than 1 % of its variation, which `LEAST_GROWTH` of the labels ignores too. The
 # error of a float model that is exact to 1 % doubles at 35 dB.
 EXACT_SNR_DB = 40.0
+# From the first ratio on, a target is good without true values too if the float model is not exact:
+# what its answers to other samples do not predict is at least so many times the error. Where the
+# answers cannot be predicted from few samples, that does not show it; the error is then small for
+# most networks, but not for all below this ratio.
+CLOSE_SNR_DB, LEAST_IRREGULARITY = 27.0, 1.0
 EXACT_TARGET = "quality.exact_target"
+# By true values: how many times the reference's error. Above the first doubtful, from the second on
+# bad, if it grew by more than a share of the target's deviation: less is of no use.
+GROWTH_LIMITS, LEAST_GROWTH = (1.25, 2.0), 0.01
+# The same for shares of right answers: how much lower they are.
+DROP_LIMITS = (0.01, 0.05)
+BY_LABELS = "quality.by_labels"
 # The same for one number among few: it may vary less than the others.
 ELEMENT_SNR_LIMITS_DB = (4.0, 8.0)
 # F1 of the values above the decision: objects are found by many neighbouring scores, pixels of a
@@ -229,10 +240,19 @@ def _noise(record: OutputRecord, reference: str, inputs_cut_off: float) -> Itera
         yield Finding("quality.noise", level, record.name, words)
 
 
+def is_open_target(record: OutputRecord) -> bool:
+    """Whether an output is a target whose error may be a multiple of the reference's own."""
+    ratio = record.absolute_snr_db
+    return ratio is not None and ratio < EXACT_SNR_DB and _is_target(record)
+
+
 def _unproven(record: OutputRecord, reference: str) -> Iterator[Finding]:
     """A target whose error is small, but may be larger than the reference's own error."""
     ratio = record.absolute_snr_db
-    if ratio is None or ratio >= EXACT_SNR_DB or not _is_target(record):
+    if ratio is None or not is_open_target(record):
+        return
+    irregularity = record.irregularity
+    if ratio >= CLOSE_SNR_DB and irregularity is not None and irregularity >= LEAST_IRREGULARITY:
         return
     steps = "" if record.noise_steps is None else f", {record.noise_steps:.1f} of its steps"
     yield Finding(

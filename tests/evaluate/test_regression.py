@@ -10,8 +10,11 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
+from edgekit.cli.evaluate import render
 from edgekit.errors import DataError
 from edgekit.evaluate import compare, evaluate
+from edgekit.evaluate.judge import Score, Verdict
+from edgekit.evaluate.result_warnings import metric_findings
 
 Make = Callable[..., bytes]
 
@@ -184,7 +187,7 @@ def test_compare_judges_an_error_by_its_rise(make_linear: Make, tmp_path: Path) 
     assert mae.ci95[0] > 0
 
 
-def test_an_error_that_labels_show_to_be_larger_causes_a_warning(
+def test_an_error_that_labels_show_to_be_larger_decides_the_verdict(
     make_linear: Make, tmp_path: Path
 ) -> None:
     """The outputs agree (over 20 dB), but the other model's error is smaller than that."""
@@ -194,11 +197,19 @@ def test_an_error_that_labels_show_to_be_larger_causes_a_warning(
     result = evaluate(off, data, against=exact)
     assert result.against is not None
     assert result.against.quality is not None
-    assert result.against.quality.verdict == "good"
+    assert result.against.quality.verdict == "bad"
+    assert {each.verdict for each in result.against.quality.outputs} == {"good"}
+    text = "\n".join(render(result))
+    assert "by labels  bad: mae is " in text
+    assert "good" not in text
     (warning,) = [each for each in result.warnings if "against the labels" in each]
     assert "mae is " in warning
     assert "rmse is " in warning
-    assert not [each for each in evaluate(exact, data, against=off).warnings if "labels" in each]
+    better = evaluate(exact, data, against=off)
+    assert better.against is not None
+    assert better.against.quality is not None
+    assert better.against.quality.verdict == "good"
+    assert not [each for each in better.warnings if "labels" in each]
     np.savez(tmp_path / "x.npz", x=_X)
     unlabelled = evaluate(off, tmp_path / "x.npz", against=exact)
     assert unlabelled.against is not None
@@ -207,3 +218,34 @@ def test_an_error_that_labels_show_to_be_larger_causes_a_warning(
     (warning,) = [each for each in unlabelled.warnings if "as exact as" in each]
     assert "is not shown" in warning
     assert "next: measure both with data that have the true values as labels" in warning
+
+
+def test_a_larger_error_does_not_matter_within_a_hundredth_of_the_deviation(
+    make_linear: Make, tmp_path: Path
+) -> None:
+    data = _save(tmp_path / "d.npz", (_X @ _W.T).astype(np.float32))
+    result = evaluate(make_linear(_W + 0.001, (1, 4)), data, against=make_linear(_W, (1, 4)))
+    assert result.against is not None
+    assert result.against.quality is not None
+    assert result.against.difference["mae"] > 0
+    assert result.against.quality.verdict == "good"
+
+
+@pytest.mark.parametrize("judged", [0, 1])
+def test_the_judged_model_may_be_either_of_two(judged: int) -> None:
+    """Someone may give the float model first: the int8 one is judged all the same."""
+    scores = [Score({"top1": share}, {}, {}) for share in (0.9, 0.8)]
+    verdict = Verdict(
+        tuple(scores if judged else scores[::-1]),
+        agreement=None,
+        difference={"top1": 0.1 if judged else -0.1},
+        difference_ci95={"top1": (0.05, 0.15) if judged else (-0.15, -0.05)},
+        num_classes=2,
+    )
+    (finding,) = metric_findings(verdict, ["a", "b"], judged)
+    assert finding.level == "bad"
+    assert finding.text == (
+        f"top1 is 80.00%, with {'ba'[judged]} it is 90.00% "
+        "(95 % interval of the difference -15.00 to -5.00)"
+    )
+    assert metric_findings(verdict, ["a", "b"], 1 - judged) == ()

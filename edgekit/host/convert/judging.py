@@ -28,7 +28,7 @@ from edgekit.host.convert.labelled import (
 )
 from edgekit.host.convert.result import LABELS, STATISTICS, TRAINED_RANGES
 from edgekit.host.convert.samples import Samples
-from edgekit.host.convert.targets import TARGET_ERROR, TargetCheck, TargetErrors
+from edgekit.host.convert.targets import TargetCheck, TargetErrors
 from edgekit.runtime.quality import DOUBTFUL, NOT_SHOWN, Finding
 
 Outputs = Sequence[NDArray[Any]]
@@ -115,7 +115,7 @@ class Judging:
         if self.target_check is not None:
             by_targets = self.target_check.findings
             self.notes.extend(f"{each.text}; next: {_MORE}" for each in by_targets)
-            by_labels = (*by_labels, *by_targets)
+            agreement = agreement.with_labels(by_targets)
         agreement = agreement.with_unlike((*agreement.unlike, *by_labels))
         return agreement if self.shown_by() else agreement.without_evidence()
 
@@ -128,8 +128,7 @@ class Judging:
 
     def like_training(self, agreement: Agreement | None) -> bool | None:
         """Return whether the samples are like the training data; None if nothing shows it."""
-        unlike = () if agreement is None else agreement.unlike
-        if any(each.code != TARGET_ERROR for each in unlike):
+        if agreement is not None and agreement.unlike:
             return False
         return True if self.shown_by() else None
 
@@ -186,7 +185,7 @@ def open_notes(agreement: Agreement | None, commands: str) -> Iterator[str]:
     if agreement is None or agreement.verdict != NOT_SHOWN:
         return
     why = ""
-    if not (agreement.unlike or agreement.findings):
+    if not (agreement.unlike or agreement.findings or agreement.by_labels):
         why = (
             ": neither labels nor the network show whether the samples of the calibration are like "
             "those"

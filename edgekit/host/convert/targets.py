@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 
 from edgekit.data.label_kinds import TARGETS, kind_of
 from edgekit.result import Result
-from edgekit.runtime.quality import BAD, DOUBTFUL, Finding
+from edgekit.runtime.quality import BAD, DOUBTFUL, GROWTH_LIMITS, LEAST_GROWTH, Finding
 
 _LEAST_SAMPLES = 16
 _MOST_TARGETS = 256  # per sample
-# How often the error of the float model: above the first doubtful, from the second on bad.
-GROWTH_LIMITS = (1.5, 2.0)
 TARGET_ERROR = "quality.target_error"
-LEAST_GROWTH = 0.01  # of the target's deviation: a smaller one is of no use
-_SIGMAS = 2.0
+_SIGMAS = 3.0  # there may be many targets
 
 
 @dataclass(frozen=True)
