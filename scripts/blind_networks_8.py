@@ -72,7 +72,7 @@ def _kite(corpus: Corpus) -> Iterator[Network]:
         turn = corpus.rng.uniform(-0.5, 0.5, (count, 1)) + np.arange(4) * np.pi / 2
         size = corpus.rng.uniform(7, 12, (count, 1)) * np.array([1.0, 0.6, 1.0, 0.6])
         corners = centre + size[..., None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
-        grid = np.stack(np.mgrid[:40, :40], axis=-1)[None].astype(float)
+        grid = np.moveaxis(np.mgrid[:40, :40], 0, -1)[None].astype(float)
         inside = np.ones((count, 40, 40), bool)
         for first in range(4):
             a, b = (corners[:, k % 4, None, None] for k in (first, first + 1))
