@@ -21,6 +21,7 @@ from edgekit.rewrite import (
     pool_padding,
     prelu,
     resampling,
+    rescaled,
     saturation,
     softmax_axis,
     softmax_rows,
@@ -73,6 +74,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         softmax_axis.RULE,
         softmax_rows.RULE,
         focus.RULE,  # before the slices that it joins are changed
+        rescaled.RULE,
         resampling.RULE,
         turns.RULE,
         outputs.RULE,
