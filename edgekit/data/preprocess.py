@@ -440,9 +440,13 @@ def _check_pixels(values: NDArray[np.uint8]) -> None:
 
 
 def _is_picture(shape: Sequence[int]) -> bool:
-    """Whether an input can be a picture; a series of 64 steps is (64, 1), (64, 3) or (1, 64, 1)."""
+    """Whether an input can be a picture; a series of 64 steps is (64, 1), (64, 3) or (1, 64, 1).
+
+    PyTorch's grey pictures are (1, height, width): the same values in the same order.
+    """
     if len(shape) == 3:
-        return shape[2] in (1, 3) and min(shape[:2]) > 1
+        is_grey_first = shape[0] == 1 and min(shape[1:]) >= _LEAST_SIDE
+        return is_grey_first or (shape[2] in (1, 3) and min(shape[:2]) > 1)
     return len(shape) == 2 and min(shape) >= _LEAST_SIDE
 
 
@@ -453,6 +457,8 @@ def _image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         DataError: It cannot be a picture.
     """
     if _is_picture(shape):
+        if len(shape) == 3 and shape[0] == 1:
+            return shape[1], shape[2], 1
         return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
     raise DataError(
         f"an input of shape {tuple(shape)} cannot be filled from an image",

@@ -129,6 +129,15 @@ def test_an_empty_folder_and_a_mixed_one_are_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path, inputs=_RGB)
 
 
+def test_a_grey_input_in_pytorchs_order_is_filled_from_images(tmp_path: Path) -> None:
+    """(1, height, width) has the values of (height, width, 1) in the same order."""
+    grey = np.random.default_rng(1).integers(0, 256, (9, 11)).astype(np.uint8)
+    Image.fromarray(grey).save(str(tmp_path / "a.png"))
+    (sample,) = open_dataset(tmp_path, inputs=[InputSpec("x", (1, 1, 9, 11))])
+    assert sample.inputs[0].shape == (1, 9, 11)
+    np.testing.assert_allclose(sample.inputs[0][0], grey / 255, rtol=1e-6)
+
+
 def test_an_input_that_is_not_an_image_is_refused_with_the_reason(tmp_path: Path) -> None:
     _save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"shape \(7,\) cannot be filled from an image"):
