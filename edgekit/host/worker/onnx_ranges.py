@@ -7,64 +7,154 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.host.worker.onnx_integers import constants, with_real_operators
+
 Ranges = dict[str, tuple[float, float]]
+# Operators that move or choose values of their first input, whatever these are.
+_MOVES = (
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
 
 
 def without_quantization(model: Any) -> tuple[Any, Ranges]:  # noqa: ANN401 - a ModelProto
     """Return the network without QuantizeLinear and DequantizeLinear, and the ranges these held.
 
-    A pair of both on an activation is removed, and its range stored for the tensor that remains. A
+    A QuantizeLinear of an activation is removed, and its range stored for the tensor that remains;
+    so is each DequantizeLinear behind it, also behind operators that only move integers. A
     DequantizeLinear of stored integers becomes a stored real tensor. Others stay.
     """
     import onnx  # noqa: PLC0415
-    from onnx import numpy_helper  # noqa: PLC0415
 
-    graph = model.graph
-    if not any(node.op_type == "DequantizeLinear" for node in graph.node):
+    model = with_real_operators(model)
+    if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         return model, {}
-    stored = {each.name: each for each in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    renamed: dict[str, str] = {}
-    ranges: Ranges = {}
-    kept, added = [], []
-    for node in graph.node:
-        if node.op_type != "DequantizeLinear":
-            kept.append(node)
-            continue
-        source = made.get(node.input[0])
-        if node.input[0] in stored:
-            q = numpy_helper.to_array(stored[node.input[0]])
-            real = _real(q, *_parameters(node, stored, q.dtype))
-            added.append(numpy_helper.from_array(real, node.output[0]))
-        elif source is not None and source.op_type == "QuantizeLinear":
-            _, scale, zero_point = (None, *_parameters(node, stored, None)[:2])
-            renamed[node.output[0]] = source.input[0]
-            if scale.size == 1:
-                ends = np.iinfo(zero_point.dtype)
-                low, high = (
-                    float(scale.reshape(()) * (float(end) - float(zero_point.reshape(()))))
-                    for end in (ends.min, ends.max)
-                )
-                ranges[source.input[0]] = (low, high)
-        else:
-            kept.append(node)
+    found = _Pairs(model)
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    outputs = {each.name for each in graph.output}
-    names = {old: _last(old, renamed) for old in renamed}
-    wanted = {name for node in kept for name in node.input if name not in names} | outputs
-    wanted |= set(names.values())
     del result.graph.node[:]
-    for node in kept:
-        if node.op_type == "QuantizeLinear" and node.output[0] not in wanted:
-            continue
-        copy = result.graph.node.add()
-        copy.CopyFrom(node)
-        copy.input[:] = [names.get(name, name) for name in node.input]
-    for name in outputs & set(names):
-        result.graph.node.append(onnx.helper.make_node("Identity", [names[name]], [name]))
-    result.graph.initializer.extend(added)
-    return result, ranges
+    result.graph.node.extend(found.kept())
+    result.graph.initializer.extend(found.added)
+    for each in result.graph.output:
+        if each.name in found.real:
+            each.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return result, found.ranges
+
+
+class _Pairs:
+    """What takes the place of the tensors around QuantizeLinear and DequantizeLinear."""
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - a ModelProto
+        self._graph = model.graph
+        self._stored = constants(model.graph)
+        self.ranges: Ranges = {}
+        self.added: list[Any] = []
+        self._renamed: dict[str, str] = {}
+        self.real = self._quantized()  # tensors of integers that become real
+
+    def _quantized(self) -> set[str]:
+        """Return the tensors of integers between QuantizeLinear and DequantizeLinear only."""
+        found: set[str] = set()
+        for node in self._graph.node:
+            is_moved = node.op_type in _MOVES and node.input[0] in found
+            if node.op_type == "Concat":
+                is_moved = all(name in found for name in node.input)
+            if (node.op_type == "QuantizeLinear" and self._is_known(node)) or is_moved:
+                found.update(node.output)
+        while True:
+            wrong = {
+                name
+                for node in self._graph.node
+                for name in node.input
+                if name in found
+                and node.op_type != "DequantizeLinear"
+                and not found.issuperset(node.output)
+            }
+            # An operator keeps its integers if one of its results must have them.
+            wrong |= {
+                name
+                for node in self._graph.node
+                if node.op_type != "QuantizeLinear" and not found.isdisjoint(node.output)
+                for name in node.output
+                if not found.issuperset(self._moved_inputs(node))
+            }
+            if not wrong:
+                return found
+            found -= wrong
+
+    @staticmethod
+    def _moved_inputs(node: Any) -> list[str]:  # noqa: ANN401 - a NodeProto
+        return list(node.input) if node.op_type == "Concat" else [node.input[0]]
+
+    def kept(self) -> list[Any]:
+        """Return the nodes of the network without quantization."""
+        import onnx  # noqa: PLC0415
+
+        nodes = []
+        for node in self._graph.node:
+            if node.op_type == "QuantizeLinear" and node.output[0] in self.real:
+                self._renamed[node.output[0]] = self._name(node.input[0])
+                self._take_range(node)
+            elif (
+                node.op_type == "DequantizeLinear"
+                and node.input[0] in self._stored
+                and self._is_known(node)
+            ):
+                self.added.append(self._real_constant(node))
+            elif node.op_type == "DequantizeLinear" and node.input[0] in self.real:
+                self._renamed[node.output[0]] = self._name(node.input[0])
+            else:
+                nodes.append(node)
+        ends = [each.name for each in self._graph.output if each.name in self._renamed]
+        copies = []
+        for node in nodes:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[:] = [self._name(name) for name in node.input]
+            copies.append(copy)
+        copies += [onnx.helper.make_node("Identity", [self._name(end)], [end]) for end in ends]
+        return copies
+
+    def _is_known(self, node: Any) -> bool:  # noqa: ANN401 - a NodeProto
+        """Whether scale and zero point are stored."""
+        return all(name in self._stored for name in node.input[1:] if name)
+
+    def _name(self, name: str) -> str:
+        return self._renamed.get(name, name)
+
+    def _take_range(self, node: Any) -> None:  # noqa: ANN401 - a NodeProto
+        """Store the range of an activation: the weights have theirs in themselves."""
+        tensor = self._name(node.input[0])
+        scale, zero_point, _ = _parameters(node, self._stored, np.uint8)
+        is_whole = np.issubdtype(zero_point.dtype, np.integer)
+        if scale.size != 1 or tensor in self._stored or not is_whole:
+            return
+        ends = np.iinfo(zero_point.dtype)
+        low, high = (
+            float(scale.reshape(()) * (float(end) - float(zero_point.reshape(()))))
+            for end in (ends.min, ends.max)
+        )
+        # A tensor that is quantized again keeps its first range.
+        self.ranges.setdefault(tensor, (low, high))
+
+    def _real_constant(self, node: Any) -> Any:  # noqa: ANN401 - a TensorProto
+        from onnx import numpy_helper  # noqa: PLC0415
+
+        q = numpy_helper.to_array(self._stored[node.input[0]])
+        real = _real(q, *_parameters(node, self._stored, q.dtype))
+        return numpy_helper.from_array(real, node.output[0])
 
 
 def _parameters(node: Any, stored: Any, dtype: Any) -> tuple[Any, Any, int]:  # noqa: ANN401
@@ -81,15 +171,18 @@ def _parameters(node: Any, stored: Any, dtype: Any) -> tuple[Any, Any, int]:  # 
 
 
 def _real(q: Any, scale: Any, zero_point: Any, axis: int) -> Any:  # noqa: ANN401
-    """Return ``scale * (q - zero_point)``, float32; per channel along ``axis`` if not scalar."""
-    if scale.size > 1:
+    """Return ``scale * (q - zero_point)``, float32.
+
+    A scale may be for the whole tensor, for each channel along ``axis``, or for blocks along it.
+    """
+    if scale.ndim == q.ndim > 1:
+        block = -(-q.shape[axis] // scale.shape[axis])
+        scale, zero_point = (
+            each.repeat(block, axis).take(range(q.shape[axis]), axis)
+            for each in (scale, zero_point.astype(np.float64))
+        )
+    elif scale.size > 1:
         shape = [1] * q.ndim
         shape[axis] = -1
         scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
     return (scale * (q.astype(np.float64) - zero_point)).astype(np.float32)
-
-
-def _last(name: str, renamed: dict[str, str]) -> str:
-    while name in renamed:
-        name = renamed[name]
-    return name

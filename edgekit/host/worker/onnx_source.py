@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit.host.worker.importing import Imported
 from edgekit.host.worker.memory import bounded_memory
-from edgekit.host.worker.onnx_ranges import without_quantization
+from edgekit.host.worker.onnx_ranges import Ranges, without_quantization
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.source import short
 
@@ -56,6 +56,7 @@ def open_source(path: str) -> OnnxSource:
             onnx.checker.check_model(model)
         except Exception as error:
             raise _damaged(path, error) from error
+    model, ranges = without_quantization(model)
     foreign = [node for node in model.graph.node if node.domain not in _DOMAINS]
     if foreign:
         node = foreign[0]
@@ -67,13 +68,18 @@ def open_source(path: str) -> OnnxSource:
             fix="export the network without onnxruntime's optimizations and without custom "
             "operators, or end it before them",
         )
-    return OnnxSource(path, model)
+    return OnnxSource(path, model, ranges)
 
 
 class OnnxSource:
     """A network in ONNX."""
 
-    def __init__(self, path: str, model: Any) -> None:  # noqa: ANN401 - a ModelProto
+    def __init__(
+        self,
+        path: str,
+        model: Any,  # noqa: ANN401 - a ModelProto
+        ranges: Ranges,
+    ) -> None:
         self._path = path
         self._notes: list[str] = []
         self._opset = max(
@@ -81,7 +87,7 @@ class OnnxSource:
         )
         self._properties = {each.key: each.value for each in model.metadata_props}
         self._producer = model.producer_name
-        model, self._ranges = without_quantization(model)
+        self._ranges = ranges
         if self._ranges:
             self._notes.append(
                 f"the ranges of {len(self._ranges)} tensors are those of the quantized ONNX file "

@@ -128,11 +128,45 @@ def _to_float16(model: Any) -> None:  # noqa: ANN401
         each.type.tensor_type.elem_type = TensorProto.FLOAT16
 
 
+def _with_scales(model: Any) -> None:  # noqa: ANN401
+    """Replace the first convolution by QLinearConv: its ranges are 0 to 1 and 0 to 7."""
+    graph = model.graph
+    stored = {each.name: each for each in graph.initializer}
+    weights = numpy_helper.to_array(stored["stem.w"])
+    bias = numpy_helper.to_array(stored["stem.b"])
+    steps = np.float32(1 / 255), np.float32(np.abs(weights).max() / 127), np.float32(7 / 255)
+    values = {
+        "x.scale": steps[0],
+        "w.scale": steps[1],
+        "y.scale": steps[2],
+        "x.zero": np.uint8(0),
+        "w.zero": np.int8(0),
+        "w": np.rint(weights / steps[1]).astype(np.int8),
+        "b": np.rint(bias / (steps[0] * steps[1])).astype(np.int32),
+    }
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(v), n) for n, v in values.items())
+    x, y = ["x.scale", "x.zero"], ["y.scale", "x.zero"]
+    conv, relu = graph.node[0], graph.node[1]
+    new = [
+        helper.make_node("QuantizeLinear", ["images", *x], ["q"], name="q"),
+        helper.make_node(
+            "QLinearConv", ["q", *x, "w", "w.scale", "w.zero", *y, "b"], ["stem.q"], name="stem"
+        ),
+        helper.make_node("DequantizeLinear", ["stem.q", *y], ["stem_relu"], name="back"),
+    ]
+    new[1].attribute.extend(conv.attribute)
+    others = [each for each in graph.node if each.name not in (conv.name, relu.name)]
+    del graph.node[:]
+    graph.node.extend([*new, *others])
+
+
 def main(variant: str, path: str) -> None:
     """Write the network."""
     model = build(variant)
     if variant == "float16":
         _to_float16(model)
+    if variant == "qlinear":  # a ReLU is in its range
+        _with_scales(model)
     if variant in ("external", "elsewhere"):
         onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
     else:

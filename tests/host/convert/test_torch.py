@@ -8,14 +8,12 @@ variable EDGEKIT_TORCH_PYTHON; the others need only edgekit's own environment.
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,56 +23,38 @@ import pytest
 from edgekit import check
 from edgekit.errors import (
     EdgeKitError,
-    MissingExtraError,
     ModelFormatError,
     UnsafeModelError,
-    UnsupportedModelError,
 )
-from edgekit.formats.tflite import Model, read_model
 from edgekit.host.convert import convert
 from edgekit.host.convert.importer import ImporterChild
-from edgekit.host.convert.source_check import compare_with_source, source_inputs
-from edgekit.host.convert.sources import SourceFile, find_source
+from edgekit.host.convert.source_check import source_inputs
+from edgekit.host.convert.sources import find_source
 from edgekit.host.convert.torch_files import untrusted
 from edgekit.host.worker.refused import Refused
 from edgekit.host.worker.torch_archive import pickled_names, refuse_code
+from tests.host.convert.foreign import HERE, TORCH, check_missing_converter, wrong_operation
 
 pytestmark = pytest.mark.host
-_PYTHON = os.environ.get("EDGEKIT_TORCH_PYTHON", "")
-needs_torch = pytest.mark.skipif(
-    not _PYTHON, reason="EDGEKIT_TORCH_PYTHON does not name an interpreter with litert-torch"
-)
-_HERE = Path(__file__).parent
-_ROOT = _HERE.parents[2]
+_PYTHON = TORCH.python
+needs_torch = TORCH.needed
+_ROOT = HERE.parents[2]
+_PICKLES = ("pickle", "checkpoint", "weights", "old_weights", "script", "evil_pickle")
 
 
 def made(variant: str, folder: Path) -> Path:
     """Write a network with the interpreter that has torch."""
-    path = folder / f"{variant}.{'pt' if variant in _PICKLES else 'pt2'}"
-    program = _HERE / "make_torch.py"
-    subprocess.run([_PYTHON, str(program), variant, str(path)], check=True, cwd=folder)
-    return path
-
-
-_PICKLES = ("pickle", "checkpoint", "weights", "old_weights", "script", "evil_pickle")
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images in NHWC, 0 to 1."""
-    path = tmp_path_factory.mktemp("samples") / "samples.npz"
-    np.savez(path, x=np.random.default_rng(1).random((12, 32, 32, 3), np.float32))
-    return path
+    return TORCH.made(variant, folder / f"{variant}.{'pt' if variant in _PICKLES else 'pt2'}")
 
 
 @needs_torch
 @pytest.mark.parametrize("variant", ["static", "dynamic", "float16"])
 def test_everything_maps_and_the_float_model_is_the_source(
-    variant: str, samples: Path, tmp_path: Path
+    variant: str, images_32: Path, tmp_path: Path
 ) -> None:
     result = convert(
         made(variant, tmp_path),
-        data=samples,
+        data=images_32,
         output=tmp_path / "out.tflite",
         converter_python=_PYTHON,
         input_shape=(1, 3, 32, 32) if variant == "dynamic" else None,
@@ -109,41 +89,19 @@ def test_inputs_and_outputs_have_the_order_and_names_of_the_source(tmp_path: Pat
 @needs_torch
 def test_a_wrong_operation_is_named(tmp_path: Path) -> None:
     """The weights of the depthwise convolution of the .tflite are changed."""
-    source = find_source(made("static", tmp_path))
     image = np.random.default_rng(2).random((1, 32, 32, 3), np.float32)
-    with ImporterChild(source, _PYTHON, 300, "net.pt2") as child:
-        child.open()
-        imported = child.to_float([(1, 3, 32, 32)])
-        model = read_model(imported.content)
-        given = source_inputs([image], [(1, 3, 32, 32)])
-        same = compare_with_source(child, model, imported.operations, [(given, given)], "net.pt2")
-        assert same.relative < 1e-4
-        with pytest.raises(UnsupportedModelError, match="converted the network wrongly") as caught:
-            compare_with_source(
-                child,
-                _with_wrong_depthwise(model),
-                imported.operations,
-                [(given, given)],
-                "net.pt2",
-            )
-    assert "conv2d of depthwise" in caught.value.where
-
-
-def _with_wrong_depthwise(model: Model) -> Model:
-    op = next(op for op in model.main.operators if op.opcode == "DEPTHWISE_CONV_2D")
-    place = model.main.tensors[op.inputs[1]].buffer
-    weights = np.frombuffer(bytes(model.buffers[place]), np.float32) * np.float32(1.5)
-    buffers = list(model.buffers)
-    buffers[place] = np.frombuffer(weights.tobytes(), np.uint8)
-    return replace(model, buffers=tuple(buffers))
+    given = source_inputs([image], [(1, 3, 32, 32)])
+    wrong = ("DEPTHWISE_CONV_2D", 0)
+    error = wrong_operation(made("static", tmp_path), _PYTHON, (given, given), wrong)
+    assert "conv2d of depthwise" in error.where
 
 
 @needs_torch
 @pytest.mark.parametrize("variant", ["script", "checkpoint"])
-def test_a_trusted_pickle_is_exported(variant: str, samples: Path, tmp_path: Path) -> None:
+def test_a_trusted_pickle_is_exported(variant: str, images_32: Path, tmp_path: Path) -> None:
     result = convert(
         made(variant, tmp_path),
-        data=samples,
+        data=images_32,
         output=tmp_path / "out.tflite",
         converter_python=_PYTHON,
         trust_source=True,
@@ -165,12 +123,12 @@ def test_a_trusted_pickle_is_exported(variant: str, samples: Path, tmp_path: Pat
     ],
 )
 def test_code_in_a_file_does_not_run(
-    variant: str, reason: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: str, reason: str, images_32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = made(variant, tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnsafeModelError) as caught:
-        convert(source, data=samples, output=tmp_path / "o.tflite", converter_python=_PYTHON)
+        convert(source, data=images_32, output=tmp_path / "o.tflite", converter_python=_PYTHON)
     assert reason in caught.value.why
     assert "--trust-source" in caught.value.fix
     assert not (tmp_path / "evil.txt").exists()
@@ -189,7 +147,7 @@ def _replaced(archive: bytes, ending: str, change: Callable[[bytes], bytes]) -> 
 
 @needs_torch
 def test_a_pickle_that_hides_what_it_imports_does_not_run(
-    samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images_32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The names are taken from the memo, not from the strings before them."""
     hidden = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x8c\x05torch\x94\x8c\x04Size\x940000"
@@ -203,27 +161,30 @@ def test_a_pickle_that_hides_what_it_imports_does_not_run(
     (tmp_path / "changed.pt2").write_bytes(source)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnsafeModelError, match="more than tensors"):
-        convert("changed.pt2", data=samples, output=tmp_path / "o.tflite", converter_python=_PYTHON)
+        convert(
+            "changed.pt2", data=images_32, output=tmp_path / "o.tflite", converter_python=_PYTHON
+        )
     assert not list(tmp_path.glob("**/evil.txt"))
 
 
 @needs_torch
 @pytest.mark.parametrize("variant", ["weights", "old_weights"])
-def test_weights_alone_are_named_as_such(variant: str, samples: Path, tmp_path: Path) -> None:
+def test_weights_alone_are_named_as_such(variant: str, images_32: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match="weights only") as caught:
-        convert(made(variant, tmp_path), data=samples, output=tmp_path / "o.tflite")
+        convert(made(variant, tmp_path), data=images_32, output=tmp_path / "o.tflite")
     assert "torch.export.save" in caught.value.fix
 
 
 @needs_torch
-def test_a_module_in_python_keeps_its_mode(samples: Path, tmp_path: Path) -> None:
+def test_a_module_in_python_keeps_its_mode(images_32: Path, tmp_path: Path) -> None:
     program = f"""
 import sys
-sys.path[:0] = [{str(_HERE)!r}, {str(_ROOT)!r}]
+sys.path[:0] = [{str(HERE)!r}, {str(_ROOT)!r}]
 sys.path += {[each for each in sys.path if "site-packages" in each]!r}
 import edgekit, make_torch
 net = make_torch.network().train()
-result = edgekit.convert(net, data={str(samples)!r}, output="o.tflite", input_shape=(1, 3, 32, 32))
+data, shape = {str(images_32)!r}, (1, 3, 32, 32)
+result = edgekit.convert(net, data=data, output="o.tflite", input_shape=shape)
 assert net.training and net.norm.training
 print(result.source, result.inputs[0].shape, result.source_agreement.relative)
 """
@@ -361,11 +322,10 @@ def test_weights_in_safetensors_are_named_as_such(tmp_path: Path) -> None:
         find_source(path)
 
 
-def test_without_litert_torch_the_error_says_how_to_get_it(tmp_path: Path) -> None:
-    source = SourceFile(tmp_path / "net.pt2", "torch")
-    with pytest.raises(MissingExtraError) as caught:
-        ImporterChild(source, None, None, "net.pt2")
-    assert "edgekit sources install torch" in caught.value.fix
+def test_without_litert_torch_the_error_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_missing_converter("net.pt2", "torch", tmp_path, monkeypatch)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
