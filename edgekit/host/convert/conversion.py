@@ -42,7 +42,7 @@ from edgekit.host.convert.static_tflite import (
 from edgekit.host.convert.suspect import Batches, with_suspect
 from edgekit.host.convert.trained_ranges import with_trained_ranges
 from edgekit.host.convert.training_data import LEAST_SAMPLES, unlike_training
-from edgekit.host.convert.use import check_labels, names_of, order_notes, with_use
+from edgekit.host.convert.use import check_labels, folder_notes, names_of, order_notes, with_use
 from edgekit.host.worker.trained_statistics import SpreadSamples
 from edgekit.progress import Progress, no_progress
 from edgekit.rewrite import (
@@ -374,6 +374,8 @@ class _Conversion:
         labels = asked or names_of(model, noted, self._samples.dataset)
         if not asked:
             self._notes.extend(order_notes(labels, self._samples.dataset))
+        if not labels:
+            self._notes.extend(folder_notes(model, self._samples.dataset))
         return labels
 
     # -- from the float network to an int8 model

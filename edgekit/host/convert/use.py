@@ -54,6 +54,22 @@ def order_notes(labels: Sequence[str], dataset: Dataset | None) -> Iterator[str]
         )
 
 
+def folder_notes(model: Model, dataset: Dataset | None) -> Iterator[str]:
+    """Warn if the data have more class folders than ``model`` has classes.
+
+    Fewer are usual: samples of some classes are enough to calibrate.
+    """
+    folders, count = folders_of(dataset) if dataset else {}, num_classes(model)
+    if are_numbers(folders) or not 2 <= count < len(folders):
+        return
+    yield (
+        f"the data have {len(folders)} class folders ({', '.join([*folders.values()][:8])}), the "
+        f"network has {count} classes: the folders' names are not written as class names, and "
+        "their labels are not used; move folders that are no classes elsewhere, or give the names "
+        "of the network's classes with --labels"
+    )
+
+
 def with_use(
     content: bytes,
     kept: Mapping[str, bytes],

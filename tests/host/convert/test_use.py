@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,21 @@ def test_one_preprocessing_for_different_inputs_is_reported(tmp_path: Path) -> N
     real = pixels["above"].astype(np.float32)
     assert warnings(second, left=pixels["left"], above=real) == []
     assert warnings(first, left=pixels["left"], above=real / 255) == []
+
+
+def test_more_class_folders_than_classes_are_explained(
+    network: Any,  # noqa: ANN401
+    photos: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    (data / "rest").mkdir()
+    shutil.copy(data / "ant" / "0.png", data / "rest")
+    warnings = convert(network, data=data, output=tmp_path / "m.tflite").warnings
+    (found,) = [each for each in warnings if "class folders" in each]
+    assert "4 class folders (ant, bee, cat, rest), the network has 3 classes" in found
+    shutil.rmtree(data / "rest")
+    shutil.rmtree(data / "cat")  # samples of some classes are enough
+    warnings = convert(network, data=data, output=tmp_path / "m.tflite").warnings
+    assert not [each for each in warnings if "class folders" in each]
