@@ -19,7 +19,7 @@ from tests.runtime.edgetpu.conftest import Models
 
 _INPUT = np.array([[1, 20, 30, -40]], np.int8)
 _OUTPUT = [1, 21, 31]
-_SECONDS = 0.5
+_SECONDS = 1.5  # a busy machine takes a few tenths for what does not hang
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_device_that_hangs_when_it_is_opened_after_the_trial_is_an_error(
     with pytest.raises(DeviceError) as refused:
         Runner(models.compiled, "usb", timeout_s=_SECONDS)
     assert refused.value.code == "device.hung"
-    assert "within 0.5 s: opening it was abandoned" in refused.value.what
+    assert "within 1.5 s: opening it was abandoned" in refused.value.what
     trial, used = _processes(log)
     assert os.getpid() not in (trial, used)
     assert not _is_running(used)
