@@ -140,6 +140,9 @@ LAYERS: dict[str, Build] = {
     "GlobalMaxPooling2D": _image(layers.GlobalMaxPooling2D()),
     "MaxPooling1D": _sequence(layers.Conv1D(8, 3), layers.MaxPooling1D(2)),
     "BatchNormalization after ReLU": _image(layers.BatchNormalization()),
+    "BatchNormalization, Flatten": _sequence(
+        layers.Conv1D(8, 3, activation="relu"), layers.BatchNormalization()
+    ),
     "LayerNormalization": _image(layers.LayerNormalization()),
     "GroupNormalization": _image(layers.GroupNormalization(4)),
     "UnitNormalization": _image(layers.UnitNormalization()),
@@ -164,6 +167,10 @@ LAYERS: dict[str, Build] = {
     "Mish": _activation("mish"),
     "hard sigmoid": _activation("hard_sigmoid"),
     "hard swish": _activation("hard_silu"),
+    "SELU": _activation("selu"),
+    "soft shrinkage": _activation("soft_shrink"),
+    "where(x > 0, x, x / 5)": _linear(lambda: lambda x: keras.ops.where(x > 0, x, x * 0.2)),
+    "every second pixel": _image(lambda x: x[:, ::2, ::2]),
     "Concatenate": _merge(layers.Concatenate),
     "Subtract, Maximum": _merge(lambda: lambda x: layers.Maximum()([layers.Subtract()(x), x[0]])),
     "Average, Multiply": _merge(lambda: lambda x: layers.Multiply()([layers.Average()(x), x[0]])),
@@ -416,6 +423,30 @@ def _prelu(x: Tensor) -> Tensor:
     return net.head(tf.nn.relu(net.conv(x, 16)))
 
 
+def _prelu_by_minimum(x: Tensor) -> Tensor:
+    net = Torch()
+    x = net.conv(x, 16, stride=2)
+    x = tf.maximum(x, 0.0) + 0.3 * net.weights(1, 16, 1, 1) * tf.minimum(x, 0.0)
+    return net.head(tf.nn.relu(net.conv(x, 16)))
+
+
+def _pixel_unshuffle(x: Tensor) -> Tensor:
+    net = Torch()
+    x = tf.transpose(tf.reshape(x, (1, 3, 16, 2, 16, 2)), (0, 1, 3, 5, 2, 4))
+    return net.head(tf.nn.relu(net.conv(tf.reshape(x, (1, 12, 16, 16)), 16)))
+
+
+def _reversed_colours(x: Tensor) -> Tensor:
+    net = Torch()
+    return net.head(tf.nn.relu(net.conv(x[:, ::-1], 16, stride=2)))
+
+
+def _norm_then_linear(x: Tensor) -> Tensor:
+    net = Torch()
+    x = net.norm(tf.nn.relu(net.conv(x, 8, stride=2)))
+    return net.linear(tf.reshape(net.max_pool(x, 2, 2, 0), (1, 8 * 8 * 8)), 5)
+
+
 def _transposed(x: Tensor) -> Tensor:
     net = Torch()
     x = tf.nn.relu(net.conv(x, 8, stride=2))
@@ -488,9 +519,13 @@ EXPORTS: dict[str, Export] = {
     "upsampling and concatenation": Export(_upsample, _SHAPE),
     "interpolation by expansion": Export(_repeat, _SHAPE),
     "pixel shuffle": Export(_pixel_shuffle, _SHAPE),
+    "pixel unshuffle of the input": Export(_pixel_unshuffle, _SHAPE),
+    "colours in reverse": Export(_reversed_colours, _SHAPE),
     "batch norm after ReLU": Export(_norm, _SHAPE),
+    "batch norm, pooling, flatten, linear": Export(_norm_then_linear, _SHAPE),
     "pre-activation residual block": Export(_pre_activation, _SHAPE),
     "PReLU": Export(_prelu, _SHAPE),
+    "PReLU as minimum and maximum": Export(_prelu_by_minimum, _SHAPE),
     "transposed convolution": Export(_transposed, _SHAPE),
     "4 groups": Export(_groups, _SHAPE),
     "GELU (erf)": Export(_gelu, _SHAPE),
