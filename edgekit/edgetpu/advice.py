@@ -159,9 +159,18 @@ def advice_for(operation: str, layer: str = "", *, at_source: bool = False) -> s
     return f"{operation}: {by_layer or _ADVICE.get(operation, _DEFAULT)}"
 
 
+def replacement_advice(operation: str, kind: str) -> str:
+    """Return the command that replaces an activation of this kind, of which an operator is part."""
+    return f"{operation}: {_replacing(kind)}; or train with ReLU or ReLU6"
+
+
+def _replacing(kind: str) -> str:
+    option = f"--replace-activations {kind}=mappable"
+    return f"edgekit convert {option} replaces it by operators that map"
+
+
 def _replacement(operation: str, *, at_source: bool) -> str:
-    option = f"--replace-activations {_KINDS[operation]}=mappable"
-    convert = f"edgekit convert {option} replaces it by operators that map"
+    convert = _replacing(_KINDS[operation])
     if at_source:
         return f"{convert}; or train with ReLU or ReLU6"
     in_file = f"; in a converted file {_FIX} does" if operation in _FIXED_IN_FILE else ""

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from edgekit.errors import UsageError
 from edgekit.formats.tflite import Model
+from edgekit.formats.tflite.part import live_operators
 from edgekit.rewrite import apply_rule, pointwise
 from edgekit.rewrite.float_activations import FORMS, MAPPABLE_FORMS, replace_activations
 from edgekit.rewrite.group_normalization import has_groups, normalize_groups
@@ -97,6 +98,33 @@ def normalization_option(model: Model) -> str:
         f"edgekit convert --replace-activations {_NORMALIZATION}=mappable replaces it by operators "
         "that map; or use BatchNormalization and train again"
     )
+
+
+def replaceable(model: Model, blockers: Collection[int]) -> dict[int, str]:
+    """Return the operators of a float ``model`` that a replacement removes, each with its kind.
+
+    These are parts of activations that are spelled out, such as EXP and LOG of Mish.
+
+    Args:
+        model: The network.
+        blockers: Indices of operators.
+    """
+    graph, found = model.main, {}
+    for kind in MAPPABLE_FORMS:
+        replaced, counts = replace_activations(model, {kind: _MAPPABLE})
+        if not counts:
+            continue
+        left = replaced.main
+        names = {
+            left.tensors[index].name
+            for place in live_operators(left)
+            for index in left.operators[place].outputs
+        }
+        for index in blockers:
+            outputs = {graph.tensors[i].name for i in graph.operators[index].outputs}
+            if index not in found and not outputs & names:
+                found[index] = kind
+    return found
 
 
 def keep_replacements(text: str, given: str | None) -> str:

@@ -18,6 +18,7 @@ from edgekit.data.network_start import (
     wanted_by_weights,
     wanted_pixels,
 )
+from edgekit.edgetpu.advice import replacement_advice
 from edgekit.formats.model_file import ModelFile, read_model_file
 from edgekit.formats.tflite import CUSTOM, Model
 from edgekit.formats.tflite_metadata import read_files
@@ -25,6 +26,7 @@ from edgekit.host.convert.activations import (
     keep_replacements,
     normalization_option,
     parse_replacements,
+    replaceable,
     with_replacements,
 )
 from edgekit.host.convert.blockers import find_blockers
@@ -54,7 +56,7 @@ from edgekit.host.convert.static_tflite import make_static, require_runnable
 from edgekit.host.convert.trained_ranges import stored_ranges, trained_notes
 from edgekit.host.convert.ultralytics import UltralyticsNotes, ultralytics_notes
 from edgekit.host.convert.ultralytics_head import CutHead, cut_head
-from edgekit.host.convert.way_out import FLOAT_FILE, cut_command
+from edgekit.host.convert.way_out import FLOAT_FILE, cut_command, tensor_names
 from edgekit.rewrite import channels_last, prepare, turn_inputs
 from edgekit.rewrite.edit import shapes_hold
 from edgekit.tasks.prepare import ULTRALYTICS_REASON, maker_preprocess
@@ -96,6 +98,7 @@ class FloatNetwork:
         self.turned: set[str] = set()
         self.start: Start | None = None
         self.prepared: Model | None = None
+        self._names: frozenset[str] | None = None  # of the tensors before rewrites
         self.importer: dict[str, str] = {}
         self.importer_peak_bytes = 0
         self.source_agreement: SourceAgreement | None = None
@@ -145,6 +148,7 @@ class FloatNetwork:
         self._notes.extend(converted.notes)
         self._take_trained(converted.ranges)
         network = ModelFile(converted.content)
+        self._names = tensor_names(network.model)
         if options.cuts_float(self._source):
             part = cut(
                 network.model, options.inputs, options.outputs, where, self._listing_command()
@@ -233,6 +237,7 @@ class FloatNetwork:
         noted = maker_preprocess(file, model)
         self._samples.pixels.take_noted(*(("", "") if options.inputs else noted))
         model = cut(model, options.inputs, options.outputs, where, self._listing_command())
+        self._names = tensor_names(model)
         if shapes_hold(model):  # else its operators can be judged with true shapes only
             self._require_valid(file if model is file.model else ModelFile.of(model))
             self.refuse(self.replaced(self._turned(model))[0], open_shapes=True)
@@ -345,7 +350,13 @@ class FloatNetwork:
             return  # rules for the quantized model are checked on it
         blockers = {index for index, _ in found if index is not None}
         given = self._options.replace_activations
-        issues = [replace(each, fix=keep_replacements(each.fix, given)) for _, each in found]
+        kinds = replaceable(model, blockers)
+        issues = []
+        for index, each in found:
+            fix = each.fix
+            if index in kinds:
+                fix = replacement_advice(model.main.operators[index].label, kinds[index])
+            issues.append(replace(each, fix=keep_replacements(fix, given)))
         refuse(issues, self._where, way_out=self._way_out(model, blockers))
 
     def advice(self, opcode: str, fix: str) -> str:
@@ -367,6 +378,7 @@ class FloatNetwork:
             options.io,
             FLOAT_FILE if is_frozen else self._where,
             options.part_words(self._source),
+            self._names,
         )
         first = f"{options.float_command(self._where)}, then " if is_frozen else ""
         return f"or convert the part without these: {first}{part}" if part else ""

@@ -18,7 +18,12 @@ _MOST_ENDS = 8  # with more, the command is too long to read
 
 
 def cut_command(
-    model: Model, blockers: Collection[int], io: str, where: str, more: Sequence[str] = ()
+    model: Model,
+    blockers: Collection[int],
+    io: str,
+    where: str,
+    more: Sequence[str] = (),
+    names: Collection[str] | None = None,
 ) -> str:
     """Return the command that converts the part without ``blockers``; empty if none is useful.
 
@@ -28,6 +33,7 @@ def cut_command(
         io: As for `float_blockers`, which the part must pass.
         where: The file's path.
         more: Words of other options that the command needs.
+        names: The tensors of the source, which the command can name; None for all of the model.
     """
     graph = model.main
     kept = _kept(model, blockers)
@@ -53,6 +59,9 @@ def cut_command(
         return ""
     words = [("--inputs", inputs if set(inputs) != set(graph.inputs) else [])]
     words.append(("--outputs", outputs if set(outputs) != set(graph.outputs) else []))
+    ends = [graph.tensors[index].name for _, indices in words for index in indices]
+    if names is not None and not set(ends) <= set(names):
+        return ""
     options = [
         f"{option} {shlex.quote(graph.tensors[index].name)}"
         for option, indices in words
@@ -60,6 +69,11 @@ def cut_command(
     ]
     options += [shlex.join(more)] if more else []
     return f"edgekit convert {shlex.quote(where)} {' '.join(options)} --data DATA -o OUT.tflite"
+
+
+def tensor_names(model: Model) -> frozenset[str]:
+    """Return the names of the tensors of the main subgraph."""
+    return frozenset(tensor.name for tensor in model.main.tensors)
 
 
 def _kept(model: Model, blockers: Collection[int]) -> set[int]:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit import check
 from edgekit.cli.main import main
 from edgekit.errors import DataError, EdgeKitError, UnsupportedModelError, UsageError
 from edgekit.formats.tflite import read_model, write_model
 from edgekit.host.convert import NotEdgeTpuModelError, convert
 from edgekit.runtime import Runner
+from tests.host.convert.improve.float_graph import FloatGraph
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("kept_converter")]
 _NO_DATA = "/there/is/no/such/data"
@@ -142,6 +144,38 @@ def test_activations_of_a_float_tflite_are_replaced_before_it_is_judged(tmp_path
     with Runner(path) as trained, Runner(result.output) as runner:
         (expected,), (actual,) = trained.predict(data[0][None]), runner.predict(data[0][None])
     assert np.abs(actual - expected).max() < 0.1
+
+
+def _of_pieces(kind: str, path: Path) -> Path:
+    """Write an activation that is spelled out, after a convolution."""
+    g = FloatGraph(_SHAPE)
+    x = g.conv(g.input, 8)
+    if kind == "mish":
+        more = g.arithmetic("ADD", g.simple("EXP", x), g.constant(np.array(1.0)))
+        y = g.arithmetic("MUL", x, g.simple("TANH", g.simple("LOG", more)))
+    else:
+        bent = g.arithmetic("SUB", g.simple("EXP", x), g.constant(np.array(1.0)))
+        below = g.add("MINIMUM", (bent, g.constant(np.array(0.0))), g.shape(x))
+        y = g.arithmetic("ADD", g.simple("RELU", x), g.arithmetic("MUL", below, g.weights(1)))
+    path.write_bytes(write_model(g.model(g.conv(y, 4))))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mish", "elu"])
+def test_the_option_for_an_activation_is_named_for_its_parts(kind: str, tmp_path: Path) -> None:
+    path = _of_pieces(kind, tmp_path / "f.tflite")
+    with pytest.raises(NotEdgeTpuModelError) as caught:
+        convert(path, data=_NO_DATA, output=tmp_path / "o.tflite")
+    assert f"--replace-activations {kind}=mappable" in caught.value.fix
+    # A part is only offered if its tensors are in the source.
+    names = {tensor.name for tensor in read_model(path.read_bytes()).main.tensors}
+    words = shlex.split(caught.value.fix)
+    assert {words[n + 1] for n, word in enumerate(words) if word == "--outputs"} <= names
+    data = list(np.random.default_rng(1).random((4, *_SHAPE[1:]), np.float32))
+    result = convert(
+        path, data=data, output=tmp_path / "o.tflite", replace_activations=f"{kind}=mappable"
+    )
+    assert check(result.output).num_mapped == sum(result.operators.values())
 
 
 @pytest.mark.parametrize(
