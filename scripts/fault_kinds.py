@@ -101,15 +101,16 @@ def apply(program: Program, edit: Edit) -> Fault:
         text = f"{old.where} {edit.fields}"
     executable = _with_chunks(program.package.inference, chunks)
     changed = with_executable(program.package, executable)
-    return Fault(changed, text, edit.is_harmless or _moves_an_idle_fence(program, edit))
+    return Fault(changed, text, edit.is_harmless or _moves_what_is_idle(program, edit))
 
 
-def _moves_an_idle_fence(program: Program, edit: Edit) -> bool:
+def _moves_what_is_idle(program: Program, edit: Edit) -> bool:
     chunks = program.inference
     position = edit.position + sum(len(chunk) for chunk in chunks[: edit.chunk])
     instructions = [each for chunk in chunks for each in chunk]
     pair = instructions[position : position + 1 + edit.is_swap]
-    if edit.fields is not None or all(each.layout.name != "fence" for each in pair):
+    names = [each.layout.name for each in pair]
+    if edit.fields is not None or ("fence" not in names and names != ["op", "op"]):
         return False
     return (is_idle_swap if edit.is_swap else is_idle)(instructions, position)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fences without an effect: a program without them does the same, in any order of events.
+"""Fences and orders without an effect: without them a program does the same in any order of events.
 
 A fence waits for units and sets counters to 0. It has no effect if what comes after it, until other
 fences wait for the same, neither touches the memory that the awaited work touches, nor waits for
@@ -18,10 +18,11 @@ from edgekit.chip.emulator.units.fences import UNITS
 from edgekit.chip.isa import Instruction
 from edgekit.chip.isa.disassemble import COUNTERS
 from edgekit.chip.isa.memories import ROW_UNITS, tiles_of
-from edgekit.chip.isa.walks import coarse_walk, fine_walk
+from edgekit.chip.isa.walks import coarse_walk, fine_walk, product
 
 Span = tuple[int, int]  # first and last byte of narrow memory
 _ALL = (1 << len(COUNTERS)) - 1
+_ALL_UNITS = (1 << len(UNITS)) - 1
 _SUMS = 0x12  # cfg2 of the ops whose result goes to wide memory
 _BIT_OF = {name: 1 << k for k, name in enumerate(COUNTERS)}
 # Unit (the start of its name) -> the counters that its instructions change; for ops see `_counted`.
@@ -64,8 +65,13 @@ def is_idle(program: Sequence[Instruction], position: int) -> bool:
 
 
 def is_idle_swap(program: Sequence[Instruction], position: int) -> bool:
-    """Return whether the program does the same if a fence changes places with its neighbour."""
+    """Return whether the program does the same if two neighbours change places.
+
+    One of them is a fence, or both are ops.
+    """
     first, second = program[position : position + 2]
+    if first.layout.name == second.layout.name == "op":
+        return _are_alone(program, position) and _commute(first, second)
     after = program[position + 2 :]
     fence, other = (first, second) if first.layout.name == "fence" else (second, first)
     if fence["signal"] or other.layout.name == "fence":
@@ -81,6 +87,32 @@ def is_idle_swap(program: Sequence[Instruction], position: int) -> bool:
         if not idle:
             return False
     return True
+
+
+def _are_alone(program: Sequence[Instruction], position: int) -> bool:
+    """Whether nothing else can run on the tiles of two neighbours until both have ended."""
+    if not 0 < position < len(program) - 2:
+        return False
+    tiles = program[position]["tiles"] | program[position + 1]["tiles"]
+    around = program[position - 1], program[position + 2]
+    return all(
+        each.layout.name == "fence" and each["units"] == _ALL_UNITS and not tiles & ~each["tiles"]
+        for each in around
+    )
+
+
+def _commute(first: Instruction, second: Instruction) -> bool:
+    """Whether two ops wait for nothing, take no stream, and touch different memory."""
+    ops = first, second
+    return not any(_waits(each) or _rows(each) is None for each in ops) and not _share(*ops)
+
+
+def _waits(op: Instruction) -> bool:
+    """Whether one of an op's records waits for more than 0 in any round."""
+    return any(
+        record.count or product([op[f"loop{k}"] + 1 for k in range(record.level, 8)]) > 1
+        for record in records_of_op(op)
+    )
 
 
 def _on(instruction: Instruction) -> list[int]:
@@ -172,16 +204,23 @@ def _conflict(first: Instruction, second: Instruction) -> bool:
         return False  # a unit keeps the order of its instructions
     if _counts_words(first, second) or _counts_words(second, first):
         return False
-    for writer, other in ((first, second), (second, first)):
-        written = _narrow(writer, writes=True)
-        touched = [*_narrow(other, writes=False), *_narrow(other, writes=True)]
-        if any(a <= d and c <= b for a, b in written for c, d in touched):
-            return True
+    if _share(first, second):
+        return True
     rows, others = _rows(first), _rows(second)
     if rows is not None and others is not None and not rows & others:
         return False
     pairs = ((first, second), (second, first))
     return any(_writes_wide(writer) and _touches_wide(other) for writer, other in pairs)
+
+
+def _share(first: Instruction, second: Instruction) -> bool:
+    """Whether two instructions touch the same narrow memory, and one of them writes it."""
+    for writer, other in ((first, second), (second, first)):
+        written = _narrow(writer, writes=True)
+        touched = [*_narrow(other, writes=False), *_narrow(other, writes=True)]
+        if any(a <= d and c <= b for a, b in written for c, d in touched):
+            return True
+    return False
 
 
 def _counts_words(copy: Instruction, op: Instruction) -> bool:

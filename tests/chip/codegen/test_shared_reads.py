@@ -11,6 +11,7 @@ import pytest
 
 from edgekit.chip.codegen import Partition, make_program, partition
 from edgekit.chip.emulator import EdgeTpu
+from edgekit.chip.emulator.units.fences import UNITS
 from edgekit.chip.isa import Instruction, SyncError, decode, encode
 from edgekit.confirm.networks import NetworkBuilder
 from edgekit.formats.darwinn import Package
@@ -78,3 +79,23 @@ def test_without_the_fence_strict_mode_stops() -> None:
             EdgeTpu(_with_no_wait(package, position), strict_sync=True)
         stopped.append(caught.value.what)
     assert any("which op may still read" in what for what in stopped)
+
+
+def test_an_op_that_overwrites_what_narrow_to_wide_reads_needs_a_fence() -> None:
+    """A softmax on a tile writes its second table's results where the first ones were."""
+    network = NetworkBuilder("classes", (64,))
+    network.dense(10)
+    network.unary("SOFTMAX")
+    package = _package(network.model())
+    EdgeTpu(package, strict_sync=True)
+    (chunk,) = package.inference.instruction_bitstreams
+    instructions = decode(chunk.bitstream.tobytes())
+    position = next(
+        k
+        for k, (before, fence) in enumerate(zip(instructions, instructions[1:]), 1)
+        if before.layout.name == "n2w"
+        and fence.layout.name == "fence"
+        and fence["units"] == 1 << UNITS.index("n2w")
+    )
+    with pytest.raises(SyncError, match="which n2w may still read"):
+        EdgeTpu(_with_no_wait(package, position), strict_sync=True)

@@ -7,8 +7,9 @@ wideToNarrow has written words that are read in place (not taken as chunks of a 
 them needs a fence. The values need not show a missing one: in the emulator an instruction ends
 before the next begins.
 
-Of 80 programs of Google's compiler none writes words before such a fence, but for three in which an
-op or wideToNarrow writes what narrowToWide reads; that is left out here.
+Of 80 programs of Google's compiler none writes words before such a fence, but for three in which
+wideToNarrow, or an op that waits for rows of narrowToWide, writes what narrowToWide reads; that is
+left out here.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit.chip.emulator.sync.counts import records_of_op
 from edgekit.chip.emulator.units.op import Op
 from edgekit.chip.emulator.units.tile_dma import NarrowToWide, WideToNarrow
+from edgekit.chip.isa.disassemble import COUNTERS
 from edgekit.chip.isa.errors import SyncError
 from edgekit.chip.isa.memories import NARROW_BYTES, NUM_TILES
 
@@ -33,6 +36,7 @@ _BITS = {
     "w2n": 64,
 }  # fmt: skip
 _READERS = 63
+_OF_ROWS = tuple(COUNTERS.index(name) for name in ("PARAMETERS", "NARROW_TO_WIDE"))
 _LATE = _READERS & ~_BITS["n2w"]  # readers that op and wideToNarrow wait for
 
 
@@ -53,8 +57,10 @@ class ReuseChecker:
         for tile in tiles:
             if words is not None:
                 self.reads(task, tile, words)
-            if not task.nest.access.sums and self._bits[tile] & _LATE & ~_BITS["op"]:
-                self._check(task, tile, task.nest.out_words.reshape(-1) // 4, "out_base")
+            readers = _LATE if _counts_rows(task) else _READERS
+            if not task.nest.access.sums and self._bits[tile] & readers & ~_BITS["op"]:
+                words_out = task.nest.out_words.reshape(-1) // 4
+                self._check(task, tile, words_out, "out_base", readers)
             if task.nest.stream_row < 0:
                 self._rows[tile].update(task.nest.read)
 
@@ -145,6 +151,11 @@ class ReuseChecker:
                 "may still read",
                 name,
             )
+
+
+def _counts_rows(op: Op) -> bool:
+    """Whether an op waits for a count of rows that narrowToWide has written."""
+    return any(each.counter in _OF_ROWS for each in records_of_op(op.instruction))
 
 
 def _fault(task: Task, what: str, name: str) -> SyncError:
