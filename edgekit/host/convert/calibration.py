@@ -38,6 +38,7 @@ _MOST_HELD_OUT, _LEAST_HELD_OUT = 256, 100
 # judged on fewer samples, so that judging never takes much longer than calibration.
 _JUDGED_MACS = 25_000_000_000
 _MOST_TRIALS, _LEAST_TRIALS, _TRIAL_MACS = 32, 8, 10_000_000_000
+_MANY_OF_A_CLASS = 10  # samples on average: others would have been seen in data that are shuffled
 
 
 def num_held_out(macs: int) -> int:
@@ -146,6 +147,27 @@ class Calibration:
             notes.append(f"{len(self.unreadable)} samples could not be read: {named}")
         narrow = [each.text for each in (*self.narrow, *self.clipped)]
         return notes + self._classes_unseen() + narrow + self._far_samples()
+
+    @property
+    def judged_warnings(self) -> list[str]:
+        """Remarks on classes of a source of unknown length that come after the calibration.
+
+        If each class of the calibration has many samples, the source is sorted, not shuffled.
+        """
+        seen = len(self._labels)
+        is_first = self._dataset.num_samples is None
+        if not is_first or not seen or self.count < _MANY_OF_A_CLASS * seen:
+            return []
+        judged = {class_of(each) for each in self.judged_labels} - {None}
+        unseen = sorted(each for each in judged if each is not None and not self._labels[each])
+        if not unseen:
+            return []
+        named = ", ".join(map(str, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
+        return [
+            f"{len(unseen)} of the classes that follow (labels {named}) have no sample among the "
+            f"first {self.count}, which calibrated: larger values in them are cut off; shuffle the "
+            "data, or give a list, an .npz or a folder, whose samples are spread over the classes"
+        ]
 
     def batches(self, progress: Progress) -> Iterator[Arrays]:
         """Yield checked samples in batches of the inputs' batch size; fill up the last batch.

@@ -106,6 +106,7 @@ class Judging:
         shown = () if is_random else tuple(one_sided(agreement))
         agreement = self._with_unlike(agreement, calibration, shown)
         self.gates.check(agreement, self.where)
+        self.notes.extend(calibration.judged_warnings)
         self.notes.extend(each.text for each in self.unlike)
         self.notes.extend(agreement_warnings(agreement))
         causes = [each.text for each in agreement.causes]

@@ -206,6 +206,23 @@ def test_the_first_samples_of_a_generator_are_used_and_that_is_reported() -> Non
     assert others == list(range(20, 276))
 
 
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_classes_after_the_first_samples_of_a_sorted_generator_cause_a_warning(
+    is_sorted: bool,
+) -> None:
+    def samples() -> Iterator[tuple[np.ndarray, int]]:
+        for number in range(90):
+            label = number // 30 if is_sorted else number % 3
+            yield np.full((4, 4, 1), number, np.float32), label
+
+    calibration = _calibration(samples, wanted=30)
+    _run(calibration)
+    assert calibration.judged_warnings == []  # nothing was read behind them
+    list(calibration.judging_batches())
+    found = [each for each in calibration.judged_warnings if "(labels 1, 2)" in each]
+    assert len(found) == int(is_sorted) == len(calibration.judged_warnings)
+
+
 def test_classes_without_a_sample_cause_a_warning(tmp_path: Path) -> None:
     calibration = _calibration(_npz(tmp_path / "d.npz", np.arange(120) % 12), wanted=8)
     _run(calibration)
