@@ -45,7 +45,7 @@ from edgekit.runtime.quality import (
     span,
     worst,
 )
-from edgekit.runtime.regularity import MOST_INPUTS, Regularity
+from edgekit.runtime.regularity import Regularity, thinned
 from edgekit.tasks import (
     CLASSIFICATION,
     DETECTION,
@@ -182,7 +182,7 @@ class OutputPair:
         self._decoded = DecodedSums(self._decoders) if self._decoders else None
         has_planes = bool(self._decoders) and self._decoders[0].task == SEGMENTATION
         self._is_whole = has_planes and _num_planes(reference.outputs[0]) > 1
-        # Inputs if they are compared with outputs, outputs of the reference and of the model.
+        # Thinned inputs if they are compared with outputs, the reference's outputs, the model's.
         self._waiting: list[tuple[_Outputs, _Outputs, _Outputs]] = []
         self._waiting_bytes = 0
         self.count = 0  # samples given to `add`
@@ -224,7 +224,7 @@ class OutputPair:
     ) -> None:
         for index, (ranges, values) in enumerate(zip(self.inputs, inputs)):
             ranges.add(self._model.normalized(index, np.asarray(values)))
-        self._waiting.append((inputs if self._regularities else (), expected, actual))
+        self._waiting.append((thinned(inputs) if self._regularities else (), expected, actual))
         self._waiting_bytes += sum(each.nbytes for each in (*expected, *actual))
         is_much = self._waiting_bytes > _JOINED_BYTES or len(self._waiting) >= _JOINED_SAMPLES
         if is_much or not all(each.ndim for each in (*expected, *actual)):
@@ -377,9 +377,7 @@ def _too_few_answers(reference: str) -> Finding:
 
 
 def _regularities(model: Runner) -> dict[int, Regularity]:
-    """Return what gathers samples, for each output of few numbers; empty for large inputs."""
-    if sum(_num_values(info) for info in model.inputs) > MOST_INPUTS:
-        return {}
+    """Return what gathers samples, for each output of few numbers."""
     few = [place for place, info in enumerate(model.outputs) if _num_values(info) <= FEW_NUMBERS]
     return {place: Regularity() for place in few}
 

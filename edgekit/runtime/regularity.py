@@ -9,7 +9,7 @@ int8 model returns them, the float model may be exact, and the difference is a l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEAST_SAMPLES = 64  # fewer do not predict an answer, regular or not
 MOST_SAMPLES = 256
-MOST_INPUTS = 4096  # numbers in a sample
+MOST_INPUTS = 4096  # numbers of each input: others of a picture are close to these
 # Of the kernel: how far a sample's answer reaches, in medians of the squared distance between two
 # samples, and the power of what is not predicted, in that of the answers.
 _REACHES = (0.3, 1.0, 3.0, 10.0)
@@ -63,6 +63,18 @@ def unpredicted(inputs: NDArray[np.floating], answers: NDArray[np.floating]) -> 
             best = np.minimum(best, np.abs(errors).mean(axis=0))
     found: NDArray[np.float64] = best * size
     return found
+
+
+def thinned(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return (samples, numbers) of each input: `MOST_INPUTS` numbers from all over it, or all."""
+    rows = [np.asarray(each) for each in inputs]
+    flat = [each.reshape(len(each) if each.ndim else 1, -1) for each in rows]
+    return [
+        each[:, np.linspace(0, each.shape[1] - 1, MOST_INPUTS).astype(int)]
+        if each.shape[1] > MOST_INPUTS
+        else each
+        for each in flat
+    ]
 
 
 class Regularity:

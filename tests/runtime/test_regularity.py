@@ -11,7 +11,13 @@ import pytest
 from edgekit.runtime import TensorInfo
 from edgekit.runtime.agreement import OutputRecord, OutputSums
 from edgekit.runtime.quality import GOOD, NOT_SHOWN, judge_output
-from edgekit.runtime.regularity import LEAST_SAMPLES, Regularity, unpredicted
+from edgekit.runtime.regularity import (
+    LEAST_SAMPLES,
+    MOST_INPUTS,
+    Regularity,
+    thinned,
+    unpredicted,
+)
 
 _RNG = np.random.default_rng(21)
 _X = _RNG.uniform(-2, 2, (200, 2))
@@ -60,6 +66,17 @@ def test_few_samples_show_nothing_and_nan_is_left_out() -> None:
     assert rows.ratio() is None
     rows.add(_X[-1:], _EXACT[-1:], _EXACT[-1:] + 0.1)
     assert rows.ratio() is not None
+
+
+def test_a_large_input_is_thinned_evenly() -> None:
+    picture = np.arange(2 * 60 * 60 * 3).reshape(2, 60, 60, 3)
+    (numbers,) = thinned([picture])
+    assert numbers.shape == (2, MOST_INPUTS)
+    assert (numbers[:, 0] == [0, 10800]).all()
+    assert numbers[0, -1] == 10799
+    assert set(np.diff(numbers[0])) == {2, 3}  # of all colours
+    table, state = thinned([np.ones((5, 7)), np.array(2.0)])
+    assert (table.shape, state.shape) == ((5, 7), (1, 1))
 
 
 def _record(noise: float) -> OutputRecord:
