@@ -27,6 +27,8 @@ import torch
 from PIL import Image
 
 os.environ["YOLO_OFFLINE"] = "1"
+# Else it downloads packages, and Google's compiler, for a long time.
+os.environ["YOLO_AUTOINSTALL"] = "false"
 _CLASSES = 100
 
 

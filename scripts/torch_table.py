@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/pytorch.md: networks of PyTorch and Ultralytics, converted by `convert`.
 
-    python scripts/torch_table.py NETWORKS PHOTOGRAPHS --torch PYTHON --onnx PYTHON [-o PAGE]
+    python scripts/torch_table.py NETWORKS PHOTOGRAPHS [NAME...] --torch PYTHON --onnx PYTHON
 
-NETWORKS is the folder that torch_networks.py wrote; the interpreters are those of environments with
-litert-torch and onnx2tf. The results are kept in NETWORKS/results.json, so that a second run goes
-on.
+NETWORKS is the folder that torch_networks.py wrote, twice: the second time with --recipe. The
+interpreters are those of environments with litert-torch and onnx2tf. The models are kept in
+NETWORKS/converted and the results in NETWORKS/results.json, so that a second run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit import files
+from edgekit import check, estimate, files
 from edgekit.errors import EdgeKitError
 from edgekit.host.convert import ConvertResult, convert
 from scripts.torch_networks_list import MADE_OF_MAPPABLE_LAYERS, NAMES
@@ -34,14 +33,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", type=Path)
     parser.add_argument("photographs", type=Path)
+    parser.add_argument("names", nargs="*", help="convert these only")
     parser.add_argument("--torch", required=True)
     parser.add_argument("--onnx", required=True)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/pytorch.md"))
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     path = words.networks / "results.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    for name in NAMES:
-        found = sorted(words.networks.glob(f"{name}.*"))
+    for name in words.names or NAMES:
+        found = sorted(words.networks.glob(f"{name}.[op]*"))
         if name in results or not found:
             continue
         print(name, flush=True)
@@ -50,6 +50,8 @@ def main() -> None:
         path.write_text(json.dumps(results, indent=1))
     page = _PAGE.read_text().replace("SAMPLES", str(_SAMPLES))
     page = page.replace("ROWS\n", "".join(f"{line}\n" for line in _rows(results)))
+    recipe = _recipe_rows(words.networks / "recipe", results)
+    page = page.replace("RECIPE\n", "".join(f"{line}\n" for line in recipe))
     files.write_text(words.output, page.replace("COUNTS\n", f"{_counts(results)}\n"))
 
 
@@ -58,14 +60,13 @@ def _measured(source: Path, photographs: Path, python: str) -> dict[str, Any]:
     is_sequence = source.stem in ("LSTM", "GRU")
     data: Any = list(np.random.default_rng(0).random((_SAMPLES, 16, 8), np.float32))
     try:
-        with tempfile.TemporaryDirectory(prefix="edgekit-table-") as folder:
-            result = convert(
-                source,
-                data=data if is_sequence else photographs,
-                output=Path(folder, "out.tflite"),
-                num_samples=_SAMPLES,
-                converter_python=python,
-            )
+        result = convert(
+            source,
+            data=data if is_sequence else photographs,
+            output=files.make_folder(source.parent / "converted") / f"{source.stem}.tflite",
+            num_samples=_SAMPLES,
+            converter_python=python,
+        )
     except EdgeKitError as error:
         return {"error": error.what, "why": error.why}
     return _figures(result)
@@ -103,6 +104,27 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
         yield (
             f"| {name} | yes | {row['difference']:.0e} | {mapped} | {share} | {snr} | "
             f"{row['ms']:.2g} ms | {rest} |"
+        )
+
+
+def _recipe_rows(folder: Path, results: dict[str, Any]) -> Iterator[str]:
+    """Describe what Ultralytics' own recipe made, beside edgekit's results."""
+    for name in NAMES:
+        path = folder / f"{name}.tflite"
+        if not path.exists():
+            continue
+        found = check(path)
+        mapped = f"{found.num_mapped} of {found.num_operators}"
+        unknown = sum(each.verdict == "unknown" for each in found.operators)
+        mapped += f", {unknown} unknown" if unknown else ""
+        rest = dict.fromkeys(
+            f"{each.opcode} ({each.verdict})" for each in found.operators if each.verdict != "tpu"
+        )
+        share = "" if found.mapped_macs_share is None else f"{found.mapped_macs_share:.1%}"
+        own = results.get(name, {}).get("ms")
+        yield (
+            f"| {name} | {mapped} | {share} | {estimate(path).latency_ms.mid:.2g} ms | "
+            f"{'' if own is None else f'{own:.2g} ms'} | {', '.join(rest)} |"
         )
 
 

@@ -18,8 +18,9 @@ _ROOTS = (
     "the network"
 )
 _RECURRENT = (
-    "give recurrent layers a fixed number of steps (--input-shape) and convert the Keras file, "
-    "whose LSTM and GRU layers edgekit unrolls; a SavedModel or frozen graph keeps its loops"
+    "give recurrent layers a fixed number of steps (--input-shape) and convert the Keras file, or "
+    "the exported program (.pt2) of PyTorch, whose LSTM and GRU layers are unrolled; a SavedModel "
+    "or frozen graph keeps its loops"
 )
 _ATTENTION = (
     "attention multiplies two activations; edgekit convert replaces the products of a float "

@@ -20,7 +20,7 @@ from edgekit.runtime.interpreters import load_library
 
 # Float32 in another order of additions differs by about 1e-6; 1e-3 is a wrong operation.
 MOST_RELATIVE = 1e-3
-_NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_NHWC = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ def _same_layout(expected: NDArray[Any], actual: NDArray[Any]) -> Difference:
 def source_inputs(
     arrays: Sequence[NDArray[Any]], shapes: Sequence[Sequence[int]]
 ) -> list[NDArray[Any]]:
-    """Return a sample, whose images are in NHWC, in the layout of the source's inputs.
+    """Return a sample, whose channels are last, in the layout of the source's inputs.
 
     Args:
         arrays: The arrays for the .tflite's inputs.
         shapes: The shapes of the source's inputs.
     """
     return [
-        array if array.shape == tuple(shape) else np.ascontiguousarray(array.transpose(_NCHW))
+        array if array.shape == tuple(shape) else np.ascontiguousarray(np.moveaxis(array, -1, 1))
         for array, shape in zip(arrays, shapes, strict=True)
     ]
 
@@ -120,9 +120,11 @@ def compare_with_source(
         worst = max(each, key=lambda one: one.relative)
         if not worst.relative <= MOST_RELATIVE:
             place = _beginning(child, model, recorder, operations, given)
+            how = f"differs by {worst.relative:.1%} of its largest value"
+            if math.isinf(worst.relative):
+                how = "has another shape, or other values that are not finite"
             raise UnsupportedModelError(
-                f"{child.library} converted the network wrongly: an output differs by "
-                f"{worst.relative:.1%} of its largest value",
+                f"{child.library} converted the network wrongly: an output {how}",
                 where=f"{where}{place and f', {place}'}",
                 why=f"cosine {worst.cosine:.4f}; the source in its own runtime and the float "
                 f".tflite may differ by {MOST_RELATIVE:.1%}",

@@ -20,6 +20,7 @@ from edgekit.host.worker.source import short
 
 # ONNX's own operators, and those that onnxruntime's quantizer and exporters add.
 _DOMAINS = ("", "ai.onnx")
+_IMAGE_RANK, _COLOURS = 4, (1, 3, 4)
 _FLOAT16, _FLOAT = 10, 1  # onnx.TensorProto
 
 
@@ -171,6 +172,7 @@ class OnnxSource:
                 input_onnx_file_path=str(source),
                 output_folder_path=str(folder / "out"),
                 copy_onnx_input_output_names_to_tflite=True,
+                keep_shape_absolutely_input_names=self._kept_as_they_are(model) or None,
                 non_verbose=True,
                 verbosity="error",
             )
@@ -213,10 +215,27 @@ class OnnxSource:
                 fix="give the shape that it was exported with: --input-shape",
             ) from error
 
+    def _kept_as_they_are(self, model: Any) -> list[str]:  # noqa: ANN401 - a ModelProto
+        """Return the inputs whose axes must stay: the converter takes all for channels first.
+
+        Of the others, images in NCHW, nobody could mistake the shape before for that after it.
+        """
+        shapes = {
+            each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+            for each in self._inputs(model)
+        }
+        return [name for name, shape in shapes.items() if not _is_channels_first(shape)]
+
     @staticmethod
     def _inputs(model: Any) -> list[Any]:  # noqa: ANN401
         stored = {each.name for each in model.graph.initializer}
         return [each for each in model.graph.input if each.name not in stored]
+
+
+def _is_channels_first(shape: list[int]) -> bool:
+    if len(shape) != _IMAGE_RANK or len(set(shape[1:])) == 1:
+        return False
+    return shape[1] in _COLOURS or shape[-1] not in _COLOURS
 
 
 def _has_weights_beside(path: str) -> bool:

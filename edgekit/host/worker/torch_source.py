@@ -260,6 +260,8 @@ def _flat(module: Any) -> Any:  # noqa: ANN401
             leaves = pytree.tree_leaves(self.network(*inputs))
             return tuple(each for each in leaves if isinstance(each, torch.Tensor))
 
+    # The converter names tensors after the class: "network;12", without a module.
+    Flat.__module__, Flat.__qualname__ = "builtins", "network"
     return Flat()
 
 

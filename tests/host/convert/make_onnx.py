@@ -88,6 +88,10 @@ def build(variant: str) -> Any:  # noqa: ANN401
     opset, batch = _VARIANTS.get(variant, (17, "N"))
     net = _Network()
     x = "images"
+    shape = [batch, 3, 32, 32]
+    if variant == "nhwc":
+        shape = [batch, 32, 32, 3]
+        x = net.node("Transpose", [x], "turned", perm=[0, 3, 1, 2])
     if variant == "qdq":
         x = net.ranged(x, 0, 1)
     x = net.node("Relu", [net.conv(x, (3, 16), "stem", 3, 2)], "stem_relu")
@@ -111,7 +115,7 @@ def build(variant: str) -> Any:  # noqa: ANN401
     graph = helper.make_graph(
         net.nodes,
         "net",
-        [info("images", TensorProto.FLOAT, [batch, 3, 32, 32])],
+        [info("images", TensorProto.FLOAT, shape)],
         [info(x, TensorProto.FLOAT, [batch, CLASSES])],
         net.weights,
     )
@@ -160,9 +164,30 @@ def _with_scales(model: Any) -> None:  # noqa: ANN401
     graph.node.extend([*new, *others])
 
 
+def recurrent() -> Any:  # noqa: ANN401
+    """Return an LSTM over 10 steps of 6 numbers, and a dense layer on its last answer."""
+    net = _Network()
+    x = net.node("Transpose", ["steps"], "turned", perm=[1, 0, 2])
+    weights = [net.weight(f"lstm.{name}", 1, 64, size) for name, size in (("w", 6), ("r", 16))]
+    weights.append(net.weight("lstm.b", 1, 128))
+    x = net.node("LSTM", [x, *weights], "answers", hidden_size=16)
+    x = net.node("Squeeze", [x, net.constant("axes", np.array([1], np.int64))], "rows")
+    x = net.node("Gather", [x, net.constant("end", np.array(9, np.int64))], "last", axis=0)
+    x = net.node("MatMul", [x, net.weight("dense.w", 16, 4)], "logits")
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        net.nodes,
+        "net",
+        [info("steps", TensorProto.FLOAT, [1, 10, 6])],
+        [info(x, TensorProto.FLOAT, [1, 4])],
+        net.weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def main(variant: str, path: str) -> None:
     """Write the network."""
-    model = build(variant)
+    model = recurrent() if variant == "lstm" else build(variant)
     if variant == "float16":
         _to_float16(model)
     if variant == "qlinear":  # a ReLU is in its range

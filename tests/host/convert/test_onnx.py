@@ -34,6 +34,7 @@ _VARIANTS = (
     "qdq",
     "qlinear",
     "computed",
+    "nhwc",
 )
 
 
@@ -58,6 +59,21 @@ def test_everything_maps_and_the_float_model_is_the_source(
     assert result.peak_rss_bytes > 1 << 20
     report = check(output)
     assert variant == "batch3" or report.num_mapped == report.num_operators
+
+
+@needs_onnx2tf
+def test_steps_of_a_recurrent_network_keep_their_order(tmp_path: Path) -> None:
+    steps = np.random.default_rng(1).normal(size=(24, 10, 6)).astype(np.float32)
+    np.savez(tmp_path / "steps.npz", x=steps)
+    result = convert(
+        made("lstm", tmp_path),
+        data=tmp_path / "steps.npz",
+        output=tmp_path / "out.tflite",
+        converter_python=_PYTHON,
+    )
+    assert result.inputs[0].shape == (1, 10, 6)
+    assert result.source_agreement is not None
+    assert result.source_agreement.relative < 1e-4
 
 
 @needs_onnx2tf

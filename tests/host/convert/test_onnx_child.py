@@ -31,9 +31,11 @@ pytestmark = [
     ),
 ]
 _STAND_IN = """
-import os, shutil
+import json, os, shutil
 def convert(*, input_onnx_file_path, output_folder_path, **options):
     os.makedirs(output_folder_path)
+    with open(os.path.join(os.path.dirname(__file__), "kept.json"), "w") as stream:
+        json.dump(options["keep_shape_absolutely_input_names"], stream)
     for name in ("net_float32.tflite", "net_tensor_correspondence_report.json"):
         shutil.copy(os.path.join(os.path.dirname(__file__), name), output_folder_path)
 """
@@ -129,6 +131,38 @@ def test_the_networks_are_compared_and_a_wrong_operation_is_named(
     source = _write_onnx(tmp_path / "net.onnx")
     assert "/relu" in wrong_operation(source, None, sample, ("CONV_2D", 0)).where
     assert "/conv1" in wrong_operation(source, None, sample, ("CONV_2D", 1)).where
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_kept"),
+    [
+        ((1, 3, 6, 5), False),
+        ((1, 64, 6, 5), False),
+        ((1, 6, 5, 3), True),
+        ((1, 3, 3, 3), True),
+        ((1, 10, 6), True),
+        ((1, 8), True),
+    ],
+)
+def test_only_images_with_channels_first_are_turned(
+    shape: tuple[int, ...], is_kept: bool, stand_in: Path, tmp_path: Path
+) -> None:
+    """The converter turns the axes of every input that is not named."""
+    import onnx  # noqa: PLC0415
+    from onnx import TensorProto, helper  # noqa: PLC0415
+
+    info = helper.make_tensor_value_info
+    ends = [info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    onnx.save(model, str(path))
+    for name in ("net_float32.tflite", "net_tensor_correspondence_report.json"):
+        (stand_in / name).write_text('{"records": []}')
+    with ImporterChild(find_source(path), None, 300, "net.onnx") as child:
+        child.open()
+        child.to_float([shape])
+    assert json.loads((stand_in / "kept.json").read_text()) == (["x"] if is_kept else None)
 
 
 @pytest.mark.usefixtures("stand_in")
