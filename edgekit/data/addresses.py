@@ -23,6 +23,8 @@ from edgekit.extras import require
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FILE_SUFFIXES = IMAGE_SUFFIXES.union((".npz", ".npy", ".json", ".csv"))
 _BLOCK_BYTES = 4 << 20
+# fsspec's words for a server that sends whole files only; they follow "the server does not".
+NO_PARTS = "support range requests"
 
 
 def is_address(source: object) -> bool:
@@ -159,7 +161,7 @@ class RemotePath:
         with _os_errors():
             content: bytes = self._system.cat_file(self._key, start=start, end=stop)
         if len(content) != stop - start:
-            raise OSError(5, "the server does not return parts of a file")
+            raise OSError(5, f"the server does not {NO_PARTS}")
         return content
 
     @property

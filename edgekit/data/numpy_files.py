@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.data.addresses import RemotePath, RemoteRows
+from edgekit.data.addresses import NO_PARTS, RemotePath, RemoteRows
 from edgekit.errors import DataError
 from edgekit.formats.damage import NUMPY_DAMAGE, check_member, reason_of
 
@@ -155,6 +155,13 @@ def _check_head(stream: IO[bytes], size: int) -> tuple[dict[str, Any], int]:
 
 def _damaged(path: Path | RemotePath, error: BaseException, name: str = "") -> DataError:
     reason = getattr(error, "strerror", None) or reason_of(error)
+    if isinstance(path, RemotePath) and NO_PARTS in reason:
+        return DataError(
+            "the server sends whole files only",
+            where=str(path),
+            why=f"arrays are read in parts, and it does not {NO_PARTS}",
+            fix="use a server that does, for instance nginx, or a path that all workers see",
+        )
     return DataError(
         f"cannot read the arrays: {reason}",
         where=", ".join(each for each in (str(path), name) if each),

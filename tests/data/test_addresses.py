@@ -118,6 +118,15 @@ def test_the_arrays_of_an_npz_are_read_in_rows(served: tuple[Path, str], form: s
     assert isinstance(array, RemoteRows) == (form == "stored")
 
 
+def test_a_server_that_sends_whole_files_only_is_named(listed: tuple[Path, str]) -> None:
+    folder, address = listed
+    np.savez(str(folder / "d.npz"), x=np.zeros((50_000, 40), np.float32))
+    with pytest.raises(DataError, match="sends whole files only") as caught:
+        open_dataset(f"{address}/d.npz", inputs=[InputSpec("image", (1, 40))])
+    assert caught.value.where == f"{address}/d.npz"
+    assert "range requests" in caught.value.why
+
+
 def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
     array = np.arange(7 * 6).reshape(7, 3, 2)
     np.save(str(tmp_path / "a.npy"), array)
