@@ -57,6 +57,7 @@ class Commands:
     model: str
     data: str
     preprocess: str  # empty if it is the models' own
+    normalizes: bool = False  # whether the integer model was converted with --normalize-inputs
 
     def for_kind(self, kind: str) -> str:
         """Return the next command for a kind of trouble."""
@@ -69,6 +70,7 @@ class Commands:
         how = f" --preprocess {shlex.quote(self.preprocess)}" if self.preprocess else ""
         many = f" --num-samples {_MORE_SAMPLES}" if kind in ("saturation", "rounding") else ""
         many += " --clip-logits" if kind == "logits" else ""
+        many += " --normalize-inputs" if self.normalizes else ""
         return (
             f"edgekit convert {shlex.quote(self.source)} --data {shlex.quote(self.data)}{how}{many}"
             f" -o {shlex.quote(stem + '_new.tflite')}"

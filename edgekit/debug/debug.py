@@ -203,6 +203,7 @@ class _Job:
             self._file.path or "INT8.tflite",
             str(samples.data.get("source", "DATA")),
             explicit,
+            any(each.features is not None for each in self._pairs.values()),
         )
         kinds = kinds_by_tensor(suspects)
         return DebugResult(

@@ -198,6 +198,9 @@ def test_debug_measures_a_model_with_normalized_inputs(sensors: Path, tmp_path: 
     assert found.num_matched == found.num_operators
     (features,) = inspect(tmp_path / "a.tflite").features
     scaled = (x - np.array(features.mean)) / np.array(features.std)
+    commands = [each.command for each in found.causes if each.command.startswith("edgekit convert")]
+    assert commands
+    assert all("--normalize-inputs" in each for each in commands)
     assert found.operators[0].range == pytest.approx((scaled.min(), scaled.max()), abs=1e-3)
 
 
