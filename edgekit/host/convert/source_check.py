@@ -81,13 +81,26 @@ def source_inputs(
     """Return a sample, whose channels are last, in the layout of the source's inputs.
 
     Args:
-        arrays: The arrays for the .tflite's inputs.
+        arrays: The arrays for the .tflite's inputs: images, series, states.
         shapes: The shapes of the source's inputs.
     """
-    return [
-        array if array.shape == tuple(shape) else np.ascontiguousarray(np.moveaxis(array, -1, 1))
-        for array, shape in zip(arrays, shapes, strict=True)
-    ]
+    return [_in_layout(*pair) for pair in zip(arrays, shapes, strict=True)]
+
+
+def _in_layout(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """Return ``array`` with ``shape``: as it is, or with its channels first."""
+    if array.shape == tuple(shape):
+        return array
+    if array.ndim > 2:
+        turned = np.moveaxis(array, -1, 1)
+        if turned.shape == tuple(shape):
+            return np.ascontiguousarray(turned)
+    raise UnsupportedModelError(
+        f"a sample has the shape {array.shape}, the source's input {tuple(shape)}",
+        why="onnx2tf may have changed the order of its dimensions",
+        fix="give samples in the shape that the network has there, or convert without samples: "
+        "--mode float",
+    )
 
 
 def compare_with_source(

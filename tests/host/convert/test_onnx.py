@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgekit import check
-from edgekit.errors import MissingExtraError, ModelFormatError
+from edgekit.errors import MissingExtraError, ModelFormatError, UnsupportedModelError
 from edgekit.formats.model_file import ModelFile
 from edgekit.host.convert import convert
 from edgekit.host.convert.source_check import difference, source_inputs
@@ -111,6 +111,24 @@ def test_a_wrong_operation_is_named(tmp_path: Path) -> None:
     error = wrong_operation(made("dynamic", tmp_path), _PYTHON, sample, ("CONV_2D", 1))
     assert "expand" in error.where
     assert "cosine" in error.why
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [((1, 6, 5, 3), (1, 3, 6, 5)), ((2, 8, 1), (2, 1, 8)), ((1, 4, 5, 6, 2), (1, 2, 4, 5, 6))],
+)
+def test_samples_of_any_rank_get_their_channels_first(
+    given: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    """A state of (layers, batch, units) is (layers, units, batch) after onnx2tf."""
+    array = np.random.default_rng(0).random(given)
+    (turned,) = source_inputs([array], [wanted])
+    assert turned.shape == wanted
+    assert (turned[0, 0] == array[0, ..., 0]).all()
+    (same,) = source_inputs([array], [given])
+    assert same is array
+    with pytest.raises(UnsupportedModelError, match="a sample has the shape"):
+        source_inputs([array], [(7, *wanted)])
 
 
 def test_an_interpreter_without_onnx2tf_is_named(images_32: Path, tmp_path: Path) -> None:
