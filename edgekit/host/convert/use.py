@@ -65,7 +65,7 @@ def folder_notes(model: Model, dataset: Dataset | None) -> Iterator[str]:
     yield (
         f"the data have {len(folders)} class folders ({', '.join([*folders.values()][:8])}), the "
         f"network has {count} classes: the folders' names are not written as class names, and "
-        "their labels are not used; move folders that are no classes elsewhere, or give the names "
+        "their labels are not used; move folders that are not classes elsewhere, or give the names "
         "of the network's classes with --labels"
     )
 
