@@ -22,6 +22,7 @@ from edgekit.rewrite import (
     pool_padding,
     products,
     resampling,
+    resizes,
     saturation,
     softmax_axis,
     softmax_rows,
@@ -49,6 +50,7 @@ _RULES = (
     softmax_axis.RULE,
     softmax_rows.RULE,
     resampling.RULE,
+    resizes.RULE,
     batch_norm.RULE,
 )
 _MOST_PASSES = 4

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -167,13 +168,35 @@ def max_pool(
     edit: Edit, source: int, size: tuple[int, int], strides: tuple[int, int], out: int
 ) -> Operator:
     """MAX_POOL_2D without padding; ``size`` and ``strides`` are of height and width."""
-    options = {
+    options = _pooling(size, strides, "VALID")
+    return edit.operator("MAX_POOL_2D", (source,), (out,), options, "Pool2DOptions")
+
+
+def average_pool(
+    edit: Edit,
+    source: int,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    out: int,
+    padding: str = "VALID",
+) -> Operator:
+    """AVERAGE_POOL_2D; ``size`` and ``strides`` are of height and width."""
+    options = _pooling(size, strides, padding)
+    return edit.operator("AVERAGE_POOL_2D", (source,), (out,), options, "Pool2DOptions")
+
+
+def _pooling(size: tuple[int, int], strides: tuple[int, int], padding: str) -> dict[str, Any]:
+    return {
         **_NO_ACTIVATION,
-        "padding": "VALID",
+        "padding": padding,
         **dict(zip(("filter_height", "filter_width"), size)),
         **dict(zip(("stride_h", "stride_w"), strides)),
     }
-    return edit.operator("MAX_POOL_2D", (source,), (out,), options, "Pool2DOptions")
+
+
+def ending_in(operators: list[Operator], output: int) -> list[Operator]:
+    """Return ``operators`` with the last one writing tensor ``output``."""
+    return [*operators[:-1], replace(operators[-1], outputs=(output,))]
 
 
 def l2_normalize(edit: Edit, source: int, out: int) -> Operator:
