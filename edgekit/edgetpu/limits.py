@@ -343,6 +343,26 @@ def broadcast_tile(op: Operation) -> Crossed | None:
     return _unknown("it repeats more than one pixel, which was not seen mapped")
 
 
+def is_seen_broadcast(shape: tuple[int, ...], out_shape: tuple[int, ...]) -> bool:
+    """Whether elementwise operators were seen mapped with an input of ``shape``.
+
+    It has the output's shape, one value, or one value for each channel.
+    """
+    is_channels = shape[-1:] == out_shape[-1:] == (count(shape),)
+    return squeezed(shape) == squeezed(out_shape) or count(shape) == 1 or is_channels
+
+
+def plain_broadcast(op: Operation) -> Crossed | None:
+    """Each input has the output's shape, one value, or one value for each channel."""
+    for tensor in op.inputs:
+        if tensor is not None and not is_seen_broadcast(tensor.shape, op.out_shape):
+            return _unknown(
+                f"an input of shape {list(tensor.shape)} is repeated to {list(op.out_shape)}, and "
+                "only single values and values for each channel were seen mapped so"
+            )
+    return None
+
+
 def never_seen(op: Operation) -> Crossed | None:
     """Google lists it, but it is not mapped in any compiled model that was examined."""
     return _unknown(f"{op.operator.opcode} is listed as supported, but was never seen mapped")

@@ -94,12 +94,17 @@ _DILATION = (
     "edgekit fix MODEL -o OUT.tflite puts zeros between the weights; or use the same dilation in x "
     "and y"
 )
+_BROADCAST = Limit(
+    limits.plain_broadcast,
+    "edgekit fix MODEL -o OUT.tflite repeats it; or give both inputs one shape",
+    source=_MEASURED,
+)
 _BATCH = "do not use the batch (the first of four dimensions)"
 
 OP_RULES: Mapping[str, OpRule] = {
     rule.opcode: rule
     for rule in (
-        OpRule("ADD", seen_mapped=963),
+        OpRule("ADD", limits=(_BROADCAST,), seen_mapped=963),
         OpRule("AVERAGE_POOL_2D", limits=(_FUSED,), seen_mapped=85),
         OpRule(
             "CONCATENATION",
@@ -151,7 +156,7 @@ OP_RULES: Mapping[str, OpRule] = {
         ),
         OpRule("L2_NORMALIZATION"),
         OpRule("LOGISTIC", seen_mapped=118),
-        OpRule("MAXIMUM", seen_mapped=23),
+        OpRule("MAXIMUM", limits=(_BROADCAST,), seen_mapped=23),
         OpRule("MAX_POOL_2D", limits=(_FUSED,), seen_mapped=28),
         OpRule(
             "MEAN",
@@ -165,8 +170,8 @@ OP_RULES: Mapping[str, OpRule] = {
             ),
             seen_mapped=3,
         ),
-        OpRule("MINIMUM"),
-        OpRule("MUL", seen_mapped=143),
+        OpRule("MINIMUM", limits=(_BROADCAST,)),
+        OpRule("MUL", limits=(_BROADCAST,), seen_mapped=143),
         OpRule("PACK", since=13, limits=(Limit(limits.axis_not_batch, _BATCH),)),
         OpRule("PAD", limits=(Limit(limits.pad_not_batch, _BATCH),), seen_mapped=104),
         OpRule(
@@ -240,7 +245,7 @@ OP_RULES: Mapping[str, OpRule] = {
             ),
             seen_mapped=32,
         ),
-        OpRule("SUB", seen_mapped=2),
+        OpRule("SUB", limits=(_BROADCAST,), seen_mapped=2),
         OpRule("SUM", since=13, limits=(Limit(limits.not_batch, _BATCH),)),
         OpRule("TANH"),
         OpRule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import (
+    broadcast,
     channels_last,
     convolutions,
     dense,
@@ -76,6 +77,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         focus.RULE,  # before the slices that it joins are changed
         rescaled.RULE,
         resampling.RULE,
+        broadcast.RULE,
         turns.RULE,
         outputs.RULE,
         tidy.IDLE,
