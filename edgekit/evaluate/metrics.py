@@ -39,7 +39,7 @@ def drop_points(name: str, difference: float, reference: float) -> float:
         reference: The other model's metric.
     """
     if name not in ERRORS:
-        return -100 * difference
+        return 0.0 - 100 * difference  # not -0.0
     if reference:
         return 100 * difference / reference
     return math.copysign(math.inf, difference) if difference else 0.0

@@ -199,6 +199,7 @@ def test_a_budget_is_a_number_of_points(results: list[dict[str, Any]], budget: f
 
 def test_an_error_of_zero_that_stays_is_not_a_drop() -> None:
     assert drop_points("mae", 0.0, 0.0) == 0
+    assert str(drop_points("top1", 0.0, 0.9)) == "0.0"  # not -0.0, which people would read
     assert drop_points("mae", 0.1, 0.0) == float("inf")
     assert drop_points("mae", 0.1, 0.4) == pytest.approx(25)
     assert drop_points("top1", -0.02, 0.4) == pytest.approx(2)
