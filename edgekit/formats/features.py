@@ -7,15 +7,17 @@ One scale serves a whole input tensor. Where features have very different ranges
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit.errors import ModelFormatError
-from edgekit.formats.tflite import Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgekit.formats.tflite import Model
 
 FEATURES_NAME = "EDGEKIT_FEATURES"
 
@@ -41,6 +43,8 @@ def read_features(model: Model) -> dict[int, Features]:
     entry = model.metadata.get(FEATURES_NAME)
     if entry is None:
         return {}
+    import json  # noqa: PLC0415 - few models have the entry, and every Runner loads this module
+
     graph = model.main
     try:
         stated = json.loads(model.buffers[entry].tobytes())
@@ -66,6 +70,8 @@ def with_features(model: Model, features: Mapping[str, Features]) -> Model:
 
 def features_entry(features: Mapping[str, Features]) -> bytes:
     """Return the content of the entry for some inputs, by name."""
+    import json  # noqa: PLC0415 - as in `read_features`
+
     stated = {name: {"mean": each.mean, "std": each.std} for name, each in features.items()}
     return json.dumps(stated, sort_keys=True).encode()
 
