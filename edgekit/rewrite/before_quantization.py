@@ -42,6 +42,7 @@ _RULES = (
     saturation.RULE,
     fused.RULE,
     unstacked.RULE,
+    transposes.RULE,  # products see how the rows of a matrix lie in memory
     products.RULE,
     dense.ROWS,
     convolutions.DILATED,

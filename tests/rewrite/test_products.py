@@ -156,6 +156,45 @@ def test_large_matrices_are_multiplied_in_blocks(
     assert all(mapped_operators(_as_8bit(prepare(model))))
 
 
+def _reshaped(graph: Graph, source: int, shape: tuple[int, ...]) -> int:
+    values = graph.constant(np.array(shape, np.int32))
+    options = {"new_shape": shape}
+    out = _tensor(graph, shape)
+    return graph.apply("RESHAPE", [source, values], out, options, "ReshapeOptions", 1)
+
+
+def _attention(side: int, heads: int, depth: int) -> Model:
+    """Attention between the pixels of an image, as a YOLO exports it: in NCHW."""
+    tokens = side * side
+    graph = _graph((1, side, side, heads * 4 * depth))
+    turned = _moved(graph, graph.x, (0, 3, 1, 2))
+    whole = _reshaped(graph, turned, (1, heads, 4 * depth, tokens))
+    parts = []
+    for begin, size in ((0, depth), (depth, depth), (2 * depth, 2 * depth)):
+        bounds = ((0, 0, begin, 0), (1, heads, size, tokens))
+        inputs = [whole, *(graph.constant(np.array(each, np.int32)) for each in bounds)]
+        parts.append(graph.apply("SLICE", inputs, _tensor(graph, bounds[1]), {}, "SliceOptions", 1))
+    query, key, value = parts
+    scores = _matmul(graph, query, key, adj_x=True)
+    out = _tensor(graph, graph.tensors[scores].shape)
+    weights = graph.apply("SOFTMAX", [scores], out, {"beta": 1.0}, "SoftmaxOptions", 1)
+    answer = _matmul(graph, value, weights, adj_y=True)
+    image = _reshaped(graph, answer, (1, heads * 2 * depth, side, side))
+    _moved(graph, image, (0, 2, 3, 1))
+    return graph.model()
+
+
+def test_attention_between_many_pixels_does_not_turn_the_image() -> None:
+    """A TRANSPOSE of all its values is too large to map; the rows lie in memory already."""
+    model = _attention(18, 2, 8)
+    changed = prepare(model)
+    _assert_same(model, changed)
+    tensors = changed.main.tensors
+    turned = [op for op in changed.main.operators if op.opcode == "TRANSPOSE"]
+    assert all(tensors[op.outputs[0]].num_elements < 18 * 18 * 8 for op in turned)
+    assert all(mapped_operators(_as_8bit(changed)))
+
+
 def test_matrices_that_need_too_many_operators_stay() -> None:
     """6,400 tokens: 41 million weights of attention."""
     graph = _graph((1, 6400, 32))
