@@ -23,6 +23,9 @@ _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 _CHANNELS = 3
 _QUANTIZED_WHOLE = ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
 _LARGEST_BLOCK = 8
+# Of a convolution that chooses channels: for 1,024 of 1,024. If a whole small image becomes the
+# channels of one pixel, any movement is such a choice, with far more weights.
+_MOST_WEIGHTS = 1 << 20
 _ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
 
 
@@ -337,6 +340,8 @@ class _Builder:
             return True
         tensor = self._edit.tensors[self._x]
         if not is_8bit(tensor) or tensor.dtype != INT8:
+            return False
+        if len(order) * self._shape[-1] > _MOST_WEIGHTS:
             return False
         self._select(order)
         return True

@@ -172,6 +172,27 @@ def test_channel_shuffle_becomes_one_convolution() -> None:
     assert _resampled(graph.model()) == ["RELU", "CONV_2D"]
 
 
+def test_a_channel_shuffle_of_a_small_image_that_ends_in_nchw_orders_channels_only() -> None:
+    """All values of the image as the channels of one pixel would need 6.6 million weights."""
+    graph = Graph((1, 4, 4, 160))
+    graph.activation("RELU")
+    graph.reshape((1, 4, 4, 2, 80))
+    graph.transpose((0, 4, 3, 1, 2))
+    graph.reshape((1, 160, 4, 4))
+    graph.transpose((0, 2, 3, 1))
+    graph.activation("RELU")
+    changed = rewritten(graph.model(), RULE)
+    assert opcodes(changed) == ["RELU", "CONV_2D", "RELU"]
+    nchw = Graph((1, 4, 4, 160))
+    nchw.activation("RELU")
+    nchw.reshape((1, 4, 4, 2, 80))
+    nchw.transpose((0, 4, 3, 1, 2))
+    nchw.reshape((1, 160, 4, 4))
+    moved = rewritten(nchw.model(), RULE, maps=False)
+    (conv,) = [op for op in moved.main.operators if op.opcode == "CONV_2D"]
+    assert moved.main.tensors[conv.inputs[1]].shape == (160, 1, 1, 160)
+
+
 def test_a_movement_that_is_none_of_these_stays() -> None:
     graph = Graph((1, 4, 5, 8))
     graph.activation("RELU")
