@@ -306,7 +306,8 @@ def _by_labels(
         return None, tuple(labels_warnings(worse))
     if verdict.difference:
         quality = quality.with_true_values().with_labels(worse)
-    return quality, tuple(agreement_warnings(quality))
+    open_texts = (each.text for each in quality.unlike)
+    return quality, (*agreement_warnings(quality), *open_texts)
 
 
 def _result(evaluation: Evaluation, outcome: Outcome, quality: Agreement | None) -> EvaluateResult:

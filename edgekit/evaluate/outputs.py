@@ -371,7 +371,8 @@ def _order_of(
 def _too_few_answers(reference: str) -> Finding:
     text = (
         f"the outputs of the two models have different forms, and {reference} finds too few "
-        "objects to compare; give more images, with objects that it was trained for"
+        "objects to compare, so the agreement is not shown; next: give more images, with objects "
+        "that it was trained for"
     )
     return Finding("quality.few_answers", NOT_SHOWN, "", text)
 
