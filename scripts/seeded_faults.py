@@ -328,6 +328,7 @@ Changes "without effect" do not change what the program computes. Each was repla
 - a fence that was dropped or changed places with its neighbour, although until the next fences
   nothing touches memory that the awaited work touches (but for an op that counts the words which
   it reads), or waits for a counter that it resets;
+- two ops in the other order, between two fences, that wait for nothing and touch other memory;
 - an address of words that no output depends on: with {_MORE + 2} more inputs and contents
   of narrow memory all outputs are equal.
 
