@@ -157,7 +157,7 @@ class Legalizer(NodeBuilder):
         source, output = operator.inputs[0], operator.outputs[0]
         options = operator.options
         weights = self._weights(operator.inputs[1])
-        height, width, channels = self.shape(source)
+        height, width, channels = shape_of(self.tensors[source].shape)
         depthwise = operator.opcode == "DEPTHWISE_CONV_2D"
         if depthwise:
             weights = weights.transpose(3, 1, 2, 0)

@@ -18,6 +18,7 @@ from edgekit.chip.codegen.builder import NodeBuilder
 from edgekit.chip.codegen.errors import Unsupported
 from edgekit.chip.codegen.geometry import WORD, Axis, same_padding
 from edgekit.chip.codegen.nests import round_up
+from edgekit.chip.codegen.node_list import shape_of
 from edgekit.chip.codegen.nodes import (
     COPY,
     Convolution,
@@ -43,7 +44,7 @@ def pool(builder: NodeBuilder, operator: Operator) -> None:
     axes, padded = [], False
     for k, (which, name) in enumerate((("h", "height"), ("w", "width"))):
         axis = Axis(options[f"filter_{name}"], options[f"stride_{which}"])
-        size, out = builder.shape(source)[k], builder.shape(output)[k]
+        size, out = shape_of(builder.tensors[source].shape)[k], builder.shape(output)[k]
         pad = 0
         if options["padding"] == "SAME":
             pad = same_padding(out, size, axis)
