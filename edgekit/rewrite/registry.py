@@ -23,6 +23,7 @@ from edgekit.rewrite import (
     prelu,
     resampling,
     rescaled,
+    reshaped_heads,
     saturation,
     softmax_axis,
     softmax_rows,
@@ -74,6 +75,7 @@ def rules(io: str = "auto") -> tuple[Rule, ...]:
         transposes.RULE,
         softmax_axis.RULE,
         softmax_rows.RULE,
+        reshaped_heads.RULE,
         focus.RULE,  # before the slices that it joins are changed
         rescaled.RULE,
         resampling.RULE,

@@ -195,6 +195,12 @@ def test_attention_between_many_pixels_does_not_turn_the_image() -> None:
     assert all(mapped_operators(_as_8bit(changed)))
 
 
+def test_attention_of_a_yolo_at_640_maps() -> None:
+    """20 x 20 pixels of 256 channels: more values than a RESHAPE was seen to map with."""
+    changed = prepare(_attention(20, 2, 32))
+    assert all(mapped_operators(_as_8bit(changed)))
+
+
 def test_matrices_that_need_too_many_operators_stay() -> None:
     """6,400 tokens: 41 million weights of attention."""
     graph = _graph((1, 6400, 32))
