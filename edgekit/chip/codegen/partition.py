@@ -43,13 +43,18 @@ def partition(model: Model, excluded: Collection[int] = ()) -> Partition:
     flow = DataFlow()
     reasons: dict[int, str] = {}
     owners: list[int] = []
+    made: set[int] = set()
     for number, operator in enumerate(model.main.operators):
         reason = BEHIND_CPU if flow.is_blocked(operator) else ""
         if not reason and number in excluded:
             reason = EXCLUDED
         if not reason:
             try:
+                for tensor in operator.inputs:
+                    if tensor >= 0 and tensor not in made and not legalizer.is_constant(tensor):
+                        legalizer.shape(tensor)  # it comes from the host, so it must have a form
                 legalizer.take(operator)
+                made.update(operator.outputs)
             except Unsupported as refusal:
                 reason = str(refusal)
             owners += [number] * (len(legalizer.nodes) - len(owners))
