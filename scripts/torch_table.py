@@ -121,10 +121,10 @@ def _recipe_rows(folder: Path, results: dict[str, Any]) -> Iterator[str]:
             f"{each.opcode} ({each.verdict})" for each in found.operators if each.verdict != "tpu"
         )
         share = "" if found.mapped_macs_share is None else f"{found.mapped_macs_share:.1%}"
-        own = results.get(name, {}).get("ms")
+        own = results.get(name, {}).get("share")
         yield (
-            f"| {name} | {mapped} | {share} | {estimate(path).latency_ms.mid:.2g} ms | "
-            f"{'' if own is None else f'{own:.2g} ms'} | {', '.join(rest)} |"
+            f"| {name} | {mapped} | {share} | {'' if own is None else f'{own:.1%}'} | "
+            f"{estimate(path).latency_ms.mid:.2g} ms | {next(iter(rest), '')} |"
         )
 
 
