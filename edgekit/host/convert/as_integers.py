@@ -16,6 +16,7 @@ from edgekit.rewrite.edit import Edit, is_editable
 from edgekit.rewrite.versions import needed_version
 
 _SCALE = Quantization((1.0,), (0,))
+_MUL_VERSION = 2  # 3 where the product of the steps exceeds the output's, which is rare
 
 
 def as_integers(model: Model, io: str = "int8") -> Model:
@@ -58,7 +59,10 @@ def _integer(edit: Edit, tensor: Tensor) -> Tensor:
 
 
 def _versioned(op: Operator, tensors: list[Tensor]) -> Operator:
-    return replace(op, version=max(op.version, needed_version(op, tensors) or 1))
+    needed = needed_version(op, tensors) or 1
+    if op.opcode == "MUL":
+        needed = min(needed, _MUL_VERSION)
+    return replace(op, version=max(op.version, needed))
 
 
 def _add_borders(edit: Edit) -> None:

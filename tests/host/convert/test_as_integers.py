@@ -36,3 +36,12 @@ def test_weights_that_are_stored_as_float16_are_constants() -> None:
     assert values.dtype == np.int8
     assert values.shape == (5, 1, 1, 3)
     assert check_model(ModelFile.of(made)).num_mapped == 3
+
+
+def test_a_factor_maps_as_after_quantization() -> None:
+    g = FloatGraph((1, 4, 4, 3))
+    out = g.tensor((1, 4, 4, 3))
+    factor = g.constant(np.array([2 / 255], np.float32))
+    g.place("MUL", (g.input, factor), [out], {"fused_activation_function": "NONE"}, "MulOptions")
+    made = as_integers(g.model(out), "uint8")
+    assert check_model(ModelFile.of(made)).num_mapped == 3
