@@ -32,10 +32,10 @@ def require_folder_name(output: PathLike | None) -> None:
     """Check that the name of the folder is not that of a picture or a video.
 
     Raises:
-        UsageError: It ends like one, and there is no such folder.
+        UsageError: It ends like one, and nothing has that name.
     """
     suffix = "" if output is None else Path(output).suffix.lower()
-    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not Path(str(output)).is_dir():
+    if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not Path(str(output)).exists():
         raise UsageError(
             f"the output is a folder, and {output} ends like a file",
             why="each drawn picture or video gets the name of its input",
