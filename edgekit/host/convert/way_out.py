@@ -37,21 +37,13 @@ def cut_command(
     """
     graph = model.main
     kept = _kept(model, blockers)
-    made = {index for position in kept for index in graph.operators[position].outputs}
-    read = [
-        index
-        for position in sorted(kept)
-        for index in graph.operators[position].inputs
-        if index >= 0 and not model.buffers[graph.tensors[index].buffer].size
-    ]
-    used = {
-        index
-        for position, operator in enumerate(graph.operators)
-        if position not in kept
-        for index in operator.inputs
-    }
-    inputs = [index for index in dict.fromkeys(read) if index not in made]
-    outputs = sorted((made - constant_tensors(model)) & (used | set(graph.outputs)))
+    inputs, outputs = _ends(model, kept)
+    while names is not None:  # what a rewrite added is left out with the blocker
+        added = {index for index in outputs if graph.tensors[index].name not in names}
+        if not added:
+            break
+        kept -= {p for p in kept if added & set(graph.operators[p].outputs)}
+        inputs, outputs = _ends(model, kept)
     if not outputs or max(len(inputs), len(outputs)) > _MOST_ENDS:
         return ""
     part = between(model, inputs, outputs)
@@ -69,6 +61,26 @@ def cut_command(
     ]
     options += [shlex.join(more)] if more else []
     return f"edgekit convert {shlex.quote(where)} {' '.join(options)} --data DATA -o OUT.tflite"
+
+
+def _ends(model: Model, kept: Collection[int]) -> tuple[list[int], list[int]]:
+    """Return the tensors that the operators ``kept`` read from others, and give to others."""
+    graph = model.main
+    made = {index for position in kept for index in graph.operators[position].outputs}
+    read = [
+        index
+        for position in sorted(kept)
+        for index in graph.operators[position].inputs
+        if index >= 0 and not model.buffers[graph.tensors[index].buffer].size
+    ]
+    used = {
+        index
+        for position, operator in enumerate(graph.operators)
+        if position not in kept
+        for index in operator.inputs
+    }
+    inputs = [index for index in dict.fromkeys(read) if index not in made]
+    return inputs, sorted((made - constant_tensors(model)) & (used | set(graph.outputs)))
 
 
 def tensor_names(model: Model) -> frozenset[str]:

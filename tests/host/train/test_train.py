@@ -213,7 +213,7 @@ def test_training_without_labels_learns_from_the_float_network(
     best, first = result.epochs[result.best].score, result.epochs[0].score
     assert best.snr_db > first.snr_db + 2
     with pytest.raises(UsageError, match="--loss labels"):
-        _train(digits, tmp_path / "out.tflite", **data, loss="labels")
+        _train(digits, tmp_path / "other.tflite", **data, loss="labels")
 
 
 def test_an_interrupted_training_continues_from_its_checkpoint(
