@@ -19,6 +19,7 @@ import numpy as np
 
 from edgekit.debug.recorder import Recorder, computed_tensors, with_given
 from edgekit.debug.twin import is_stored
+from edgekit.rewrite.edit import RESHAPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,6 @@ _FACTORS_GAIN = 5.0  # times smaller than without factors
 _MOST_ROUNDS = 64
 _BETTER, _MUCH_BETTER = 0.3, 0.05
 _SAME_DIRECTION = 0.5  # the cosine of weights
-_MOVING = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")  # in a twin, RESHAPE stands for QUANTIZE too
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D")
 
 
@@ -222,7 +222,8 @@ class Matcher:
     ) -> Match | None:
         """Return the match of one tensor; ``sampled`` are its values (samples, positions)."""
         shape = twin.main.tensors[index].shape
-        first = matches.found.get(op.inputs[0]) if op.opcode in _MOVING else None
+        # In a twin, RESHAPE stands for QUANTIZE too.
+        first = matches.found.get(op.inputs[0]) if op.opcode in RESHAPES else None
         if first is not None and first.features is not None:
             before = twin.main.tensors[op.inputs[0]].shape
             # The float network has no such tensor: it computes from the real values.

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit.formats.tflite import Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.edit import RESHAPES, Edit
 
 Order = Tuple[int, ...]
 Shape = Tuple[int, ...]
@@ -357,7 +357,7 @@ _RULES: Mapping[str, _Rule] = {
     **dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "SUM"), _reduce),
     **dict.fromkeys(("L2_NORMALIZATION", "LOG_SOFTMAX", "SOFTMAX"), _along_last),
     **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
-    **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
+    **dict.fromkeys(RESHAPES, _reshape),
     "CONCATENATION": _concatenation,
     "GATHER": _gather,
     "PRELU": _prelu,

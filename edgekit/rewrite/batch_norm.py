@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.edit import RESHAPES, Edit
 from edgekit.rewrite.rule import Rule
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _FILTER, _BIAS = 1, 2
-_SHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 _AVERAGES = ("AVERAGE_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 # A factor before zeros around an image is divided out of the shift there. If factors differ more,
 # the shifted channels do, and they share one scale.
@@ -146,7 +145,7 @@ class _Norm:
             return False
         if edit.data(op.inputs[0]) is not None or _has_activation(op):
             return False
-        if op.opcode in _SHAPES:  # the channels follow each other in memory, as before
+        if op.opcode in RESHAPES:  # the channels follow each other in memory, as before
             if len(self.factor) % before.shape[-1]:
                 return False
         elif op.opcode == "MEAN":

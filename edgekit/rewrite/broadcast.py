@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.edgetpu.limits import is_seen_broadcast
-from edgekit.formats.tflite import Model, Operator, Quantization
+from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import INT8, Edit, is_8bit, rewrite_operators
 from edgekit.rewrite.rule import Rule
@@ -21,7 +21,6 @@ _OPCODES = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 _RANK = 4
 _MOST_VALUES = 1 << 20
 _MOST_COPIES = 64
-_ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
 
 
 def repeat_inputs(model: Model) -> Model | None:
@@ -87,12 +86,8 @@ def _whole(edit: Edit, index: int, shape: tuple[int, ...], operators: list[Opera
 def _channels(edit: Edit, x: int, count: int, name: str, operators: list[Operator]) -> int:
     """Append the convolution that repeats the only channel; return its output."""
     tensor = edit.tensors[x]
-    weights = np.full((count, 1, 1, 1), _ONE, np.int8)
-    kernel = edit.constant(f"{name}/ones", weights, Quantization((1 / _ONE,) * count, (0,) * count))
-    products = Quantization((float(tensor.scale or 1) / _ONE,) * count, (0,) * count)
-    bias = edit.constant(f"{name}/zeros", np.zeros(count, np.int32), products)
     out = edit.activation(tensor, name, shape=(*tensor.shape[:-1], count))
-    operators.append(pieces.convolve(edit, x, kernel, bias, out))
+    operators.append(pieces.choose_channels(edit, x, [0] * count, out, f"{name}/ones"))
     return out
 
 

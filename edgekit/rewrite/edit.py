@@ -27,7 +27,8 @@ _EMPTY: NDArray[np.uint8] = np.empty(0, np.uint8)
 _EFFECTS = frozenset(
     [CUSTOM, "CALL_ONCE", "IF", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "WHILE"]
 )
-_KEEP_ELEMENTS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
+RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+KEEP_ELEMENTS = (*RESHAPES, "TRANSPOSE")
 INT8, UINT8 = "INT8", "UINT8"
 EIGHT_BIT = (INT8, UINT8)
 
@@ -50,7 +51,7 @@ def contradiction(model: Model) -> tuple[int, Tensor, Tensor] | None:
     """Return the first operator that keeps all elements but not their number, and its ends."""
     tensors = model.main.tensors
     for index, op in enumerate(model.main.operators):
-        if op.opcode in _KEEP_ELEMENTS:
+        if op.opcode in KEEP_ELEMENTS:
             x, y = tensors[op.inputs[0]], tensors[op.outputs[0]]
             if not (x.is_dynamic or y.is_dynamic) and x.num_elements != y.num_elements:
                 return index, x, y

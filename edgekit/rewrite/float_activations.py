@@ -9,6 +9,7 @@ from typing import Callable, Mapping
 import numpy as np
 
 from edgekit.formats.tflite import Model, Operator
+from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, is_editable
 from edgekit.rewrite.rule import Rule
 
@@ -159,7 +160,7 @@ class Pieces:
 
     def end(self) -> None:
         """Make the last operator write the activation's output."""
-        self.operators[-1] = replace(self.operators[-1], outputs=(self.out,))
+        self.operators = pieces.ending_in(self.operators, self.out)
 
     @property
     def _name(self) -> str:

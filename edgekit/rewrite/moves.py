@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgekit.edgetpu.operation import MAPPABLE_RANK
 from edgekit.formats.tflite import Operator
 from edgekit.rewrite.axes import moves_memory
-from edgekit.rewrite.edit import Edit, same_quantization
+from edgekit.rewrite.edit import RESHAPES, Edit, same_quantization
 from edgekit.rewrite.unstacked import gathered
 
 _MOST_VALUES = 1 << 23
@@ -205,7 +205,7 @@ def space_to_depth(values: NDArray[Any], block: int) -> NDArray[Any]:
 
 
 _MOVES: Mapping[str, _Move] = {
-    **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
+    **dict.fromkeys(RESHAPES, _reshape),
     "BROADCAST_TO": _broadcast,
     "GATHER": _gather,
     "RESIZE_NEAREST_NEIGHBOR": _resize,

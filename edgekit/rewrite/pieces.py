@@ -27,6 +27,7 @@ _AT_EACH_PIXEL = {
 # A product with a rescaling factor of 1 or more needs MUL version 3. With a factor this much
 # below 1, every 8-bit code stays the same and version 2 is enough.
 _JUST_BELOW_ONE = 1 - 2.0**-16
+_ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
 
 
 def q_range(tensor: Tensor) -> tuple[int, int]:
@@ -162,6 +163,28 @@ def convolve_depthwise(edit: Edit, source: int, kernel: int, bias: int, out: int
     options = {**_AT_EACH_PIXEL, **_NO_ACTIVATION, "depth_multiplier": 1}
     inputs = (source, kernel, bias)
     return edit.operator("DEPTHWISE_CONV_2D", inputs, (out,), options, "DepthwiseConv2DOptions")
+
+
+def choose_channels(edit: Edit, source: int, order: Sequence[int], out: int, name: str) -> Operator:
+    """A 1x1 convolution of int8 whose output channels are those of ``source`` in ``order``.
+
+    It keeps every code; channels may be left out and repeated.
+    """
+    tensor, count = edit.tensors[source], len(order)
+    weights = np.zeros((count, 1, 1, tensor.shape[-1]), np.int8)
+    weights[np.arange(count), 0, 0, order] = _ONE
+    kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * count, (0,) * count))
+    products = Quantization((float(tensor.scale or 1) / _ONE,) * count, (0,) * count)
+    bias = edit.constant(f"{name}_bias", np.zeros(count, np.int32), products)
+    return convolve(edit, source, kernel, bias, out)
+
+
+def repeat_pixels(edit: Edit, source: int, size: tuple[int, int], out: int, name: str) -> Operator:
+    """RESIZE_NEAREST_NEIGHBOR to a multiple of height and width."""
+    values = edit.constant(name, np.array(size, np.int32))
+    options = {"align_corners": False, "half_pixel_centers": False}
+    kind = "ResizeNearestNeighborOptions"
+    return edit.operator("RESIZE_NEAREST_NEIGHBOR", (source, values), (out,), options, kind)
 
 
 def max_pool(

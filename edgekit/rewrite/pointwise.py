@@ -26,6 +26,11 @@ _TOLERANCE = 2e-5
 _MOST_OPERATORS = 16  # that one activation was seen spelled out in
 _MOST_KINKS = 3
 
+
+def _sigmoid(x: _Values) -> Any:  # noqa: ANN401
+    return 1 / (1 + np.exp(-x))
+
+
 _PLAIN: Mapping[str, Callable[..., Any]] = {
     "ABS": np.abs,
     "ADD": np.add,
@@ -38,7 +43,7 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "LESS_EQUAL": np.less_equal,
     "LOG": np.log,
     "LOGICAL_NOT": np.logical_not,
-    "LOGISTIC": lambda x: 1 / (1 + np.exp(-x)),
+    "LOGISTIC": _sigmoid,
     "MAXIMUM": np.maximum,
     "MINIMUM": np.minimum,
     "MUL": np.multiply,
@@ -279,10 +284,6 @@ def _ramp(make: Pieces, kink: float, *, is_right: bool) -> int:
 
 def _scaled(make: Pieces, x: int, factor: float) -> int:
     return x if _is_zero(factor - 1) else make.apply("MUL", x, make.number(factor))
-
-
-def _sigmoid(x: _Values) -> Any:  # noqa: ANN401
-    return _PLAIN["LOGISTIC"](x)
 
 
 def _smooth(function: _Function, make: Pieces) -> bool:

@@ -12,7 +12,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from edgekit.formats.tflite import Model, Operator, Quantization
+from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import INT8, Edit, is_8bit
 from edgekit.rewrite.moves import Chain, Positions, chains, num_unmapped, positions_of
@@ -26,7 +26,6 @@ _LARGEST_BLOCK = 8
 # Of a convolution that chooses channels: for 1,024 of 1,024. If a whole small image becomes the
 # channels of one pixel, any movement is such a choice, with far more weights.
 _MOST_WEIGHTS = 1 << 20
-_ONE = 64  # the code of a weight of one: with the scale 1/64, products are exact
 
 
 def resample(model: Model) -> Model | None:
@@ -257,25 +256,16 @@ class _Builder:
         shape = self.like.shape
         if shape != self._shape or not self._operators:
             return [*self._operators, pieces.reshape(self._edit, self._x, self._output)]
-        last = replace(self._operators[-1], outputs=(self._output,))
-        return [*self._operators[:-1], last]
+        return pieces.ending_in(self._operators, self._output)
 
     def repeat(self, down: int, across: int) -> None:
         """Repeat each pixel."""
         while down % 2 == 0 and across % 2 == 0:
             _, height, width, depth = self._shape
-            size = self._constant("size", [2 * height, 2 * width])
-            options = {"align_corners": False, "half_pixel_centers": False}
-            out = self._out((1, 2 * height, 2 * width, depth))
-            self._add(
-                self._edit.operator(
-                    "RESIZE_NEAREST_NEIGHBOR",
-                    (self._x, size),
-                    (out,),
-                    options,
-                    "ResizeNearestNeighborOptions",
-                )
-            )
+            size = (2 * height, 2 * width)
+            out = self._out((1, *size, depth))
+            name = f"{self.like.name}/size"
+            self._add(pieces.repeat_pixels(self._edit, self._x, size, out, name))
             down, across = down // 2, across // 2
         _, height, width, depth = self._shape
         if across > 1:  # the copies of a pixel follow each other in memory
@@ -383,17 +373,9 @@ class _Builder:
         return True
 
     def _select(self, order: list[int]) -> None:
-        edit, x = self._edit, self._edit.tensors[self._x]
-        depth = self._shape[-1]
-        count = len(order)
-        weights = np.zeros((count, 1, 1, depth), np.int8)
-        weights[np.arange(count), 0, 0, order] = _ONE
+        out = self._out((*self._shape[:-1], len(order)))
         name = f"{self.like.name}/order"
-        kernel = edit.constant(name, weights, Quantization((1 / _ONE,) * count, (0,) * count))
-        products = Quantization((float(x.scale or 1) / _ONE,) * count, (0,) * count)
-        bias = edit.constant(f"{name}_bias", np.zeros(count, np.int32), products)
-        out = self._out((*self._shape[:-1], count))
-        self._add(pieces.convolve(edit, self._x, kernel, bias, out))
+        self._add(pieces.choose_channels(self._edit, self._x, order, out, name))
 
     def _reshape(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:

@@ -11,10 +11,8 @@ from dataclasses import replace
 
 from edgekit.formats.tflite import Model
 from edgekit.rewrite import pieces
-from edgekit.rewrite.edit import INT8, Edit
+from edgekit.rewrite.edit import INT8, KEEP_ELEMENTS, Edit
 from edgekit.rewrite.rule import Rule
-
-_MOVERS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
 
 
 def move_up(model: Model) -> Model | None:
@@ -29,12 +27,12 @@ def _move_one(edit: Edit) -> bool:
     producers = edit.producers()
     for op in edit.operators:
         front = producers.get(op.inputs[0]) if op.opcode == "QUANTIZE" else None
-        if front is None or front.opcode not in _MOVERS:
+        if front is None or front.opcode not in KEEP_ELEMENTS:
             continue
         (middle,), (end,) = front.outputs, op.outputs
         types = {edit.tensors[index].dtype for index in (*front.inputs[:1], middle, end)}
         readers = edit.consumers(end)
-        is_split = any(each.opcode in _MOVERS for each in readers) and edit.is_internal(end)
+        is_split = any(each.opcode in KEEP_ELEMENTS for each in readers) and edit.is_internal(end)
         is_alone = edit.is_internal(middle) and len(edit.consumers(middle)) == 1
         if types != {INT8} or not is_split or not is_alone:
             continue

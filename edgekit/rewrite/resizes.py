@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import numpy as np
-
 from edgekit.formats.tflite import Model, Operator
 from edgekit.rewrite import pieces
 from edgekit.rewrite.edit import Edit, rewrite_operators
@@ -104,18 +102,8 @@ class _Builder:
     def _repeat(self, factors: tuple[int, int]) -> None:
         n, height, width, depth = self._shape
         size = (height * factors[0], width * factors[1])
-        values = self._edit.constant(f"{self._name}/size", np.array(size, np.int32))
-        options = {"align_corners": False, "half_pixel_centers": False}
         out = self._like((n, *size, depth))
-        self._add(
-            self._edit.operator(
-                "RESIZE_NEAREST_NEIGHBOR",
-                (self._x, values),
-                (out,),
-                options,
-                "ResizeNearestNeighborOptions",
-            )
-        )
+        self._add(pieces.repeat_pixels(self._edit, self._x, size, out, f"{self._name}/size"))
 
     def _extend(self, counts: Sequence[int], *, at_end: bool) -> None:
         """Repeat the first or last rows and columns, which are equal to each other."""

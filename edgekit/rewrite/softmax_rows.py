@@ -53,8 +53,7 @@ def _split(edit: Edit, op: Operator) -> Sequence[Operator]:
         size = outer[axis]
         groups = [parts[start : start + size] for start in range(0, len(parts), size)]
         parts = [_joined(edit, operators, group, axis) for group in groups]
-    last = operators[-1]
-    return [*operators[:-1], replace(last, outputs=op.outputs)]
+    return pieces.ending_in(operators, op.outputs[0])
 
 
 def _joined(edit: Edit, operators: list[Operator], parts: Sequence[int], axis: int) -> int:

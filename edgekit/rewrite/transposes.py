@@ -20,10 +20,8 @@ from edgekit.rewrite.axes import (
     moves_memory,
     source_shape,
 )
-from edgekit.rewrite.edit import Edit, same_quantization
+from edgekit.rewrite.edit import RESHAPES, Edit, same_quantization
 from edgekit.rewrite.rule import Rule
-
-_RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 
 
 def move_transposes(model: Model) -> Model | None:
@@ -111,7 +109,7 @@ class _Moving:
             part = parts.of(op.outputs[0])
             if moved is not None:
                 # A TRANSPOSE is not moved across a RESHAPE alone: it costs the same before it.
-                works[part] = works.get(part, 0) + (op.opcode not in _RESHAPES)
+                works[part] = works.get(part, 0) + (op.opcode not in RESHAPES)
                 continue
             before[part] = before.get(part, 0) + self._cost(op)
         after: dict[int, int] = {}
@@ -175,7 +173,7 @@ class _Moving:
 
     def _on_sources(self, op: Operator, moved: Moved) -> Operator:
         outputs = tuple(self._views[index].source for index in op.outputs)
-        if op.opcode in _RESHAPES:
+        if op.opcode in RESHAPES:
             shape = {"new_shape": self._edit.tensors[outputs[0]].shape}
             return self._edit.operator("RESHAPE", moved.inputs, outputs, shape, "ReshapeOptions")
         options = op.options if moved.options is None else moved.options

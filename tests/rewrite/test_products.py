@@ -53,6 +53,25 @@ def _assert_same(model: Model, changed: Model) -> None:
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
+def _assert_multiplied(
+    shape: tuple[int, ...],
+    orders: tuple[tuple[int, ...], tuple[int, ...]],
+    adj_x: bool,
+    adj_y: bool,
+) -> Model:
+    """Check the operators of a product of an input, turned in two ways, and return the product."""
+    graph = _graph(shape)
+    start = graph.x
+    a, b = (_moved(graph, start, order) for order in orders)
+    _matmul(graph, a, b, adj_x=adj_x, adj_y=adj_y)
+    model = graph.model()
+    changed = apply_rule(products.RULE, model)
+    assert changed is not None
+    assert "BATCH_MATMUL" not in opcodes(changed)
+    _assert_same(model, changed)
+    return model
+
+
 @pytest.mark.parametrize(
     ("left", "right", "adj_x", "adj_y"),
     [
@@ -67,15 +86,7 @@ def test_heads_of_attention_become_products_and_sums(
     left: tuple[int, ...], right: tuple[int, ...], adj_x: bool, adj_y: bool
 ) -> None:
     """Queries times keys, with the axes in any order that exporters write."""
-    graph = _graph((1, 6, 3, 8))
-    start = graph.x
-    a, b = _moved(graph, start, left), _moved(graph, start, right)
-    _matmul(graph, a, b, adj_x=adj_x, adj_y=adj_y)
-    model = graph.model()
-    changed = apply_rule(products.RULE, model)
-    assert changed is not None
-    assert "BATCH_MATMUL" not in opcodes(changed)
-    _assert_same(model, changed)
+    _assert_multiplied((1, 6, 3, 8), (left, right), adj_x, adj_y)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 6, 8), (2, 6, 8), (6, 8)])
@@ -144,15 +155,7 @@ def test_large_matrices_are_multiplied_in_blocks(
     left: tuple[int, ...], right: tuple[int, ...], adj_x: bool, adj_y: bool
 ) -> None:
     """Products of 74 tokens, of channels or of tokens, each in several blocks of odd sizes."""
-    graph = _graph((1, 74, 2, 20))
-    start = graph.x
-    a, b = _moved(graph, start, left), _moved(graph, start, right)
-    _matmul(graph, a, b, adj_x=adj_x, adj_y=adj_y)
-    model = graph.model()
-    changed = apply_rule(products.RULE, model)
-    assert changed is not None
-    assert "BATCH_MATMUL" not in opcodes(changed)
-    _assert_same(model, changed)
+    model = _assert_multiplied((1, 74, 2, 20), (left, right), adj_x, adj_y)
     assert all(mapped_operators(_as_8bit(prepare(model))))
 
 

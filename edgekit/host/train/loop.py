@@ -282,6 +282,9 @@ def _cosine(share: float) -> float:
     return float(0.5 * (1 + np.cos(np.pi * share)))
 
 
+START_AGAIN = "remove the file to start again, or name another output"
+
+
 class Checkpoint:
     """A file with the state of a training; written whole or not at all."""
 
@@ -321,8 +324,7 @@ class Checkpoint:
 
     def refused(self, what: str) -> DataError:
         """Return the error for a file that this training cannot continue."""
-        fix = "remove the file to start again, or name another output"
-        return DataError(what, where=str(self.path), fix=fix)
+        return DataError(what, where=str(self.path), fix=START_AGAIN)
 
     def write(self, state: State) -> None:
         """Store ``state``.

@@ -35,6 +35,7 @@ from edgekit.host.train.loop import (
     BOTH,
     DISTILL,
     LABELS,
+    START_AGAIN,
     Checkpoint,
     OnEpoch,
     State,
@@ -148,8 +149,7 @@ def train(  # noqa: PLR0913 - public: its options are keywords
         raise DataError(
             "there is a checkpoint of an earlier training",
             where=str(checkpoint_path),
-            fix="use --resume to continue it; remove the file to start again, or name another "
-            "output",
+            fix=f"use --resume to continue it; {START_AGAIN}",
         )
     reading = SourceOptions(
         preprocess=preprocess,

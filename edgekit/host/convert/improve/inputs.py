@@ -29,11 +29,10 @@ from edgekit.host.convert.improve.channels import (
 )
 from edgekit.host.convert.improve.equalize import equalize
 from edgekit.host.convert.improve.observe import ChannelRange, Observer
-from edgekit.rewrite.edit import Edit
+from edgekit.rewrite.edit import RESHAPES, Edit
 
 Arrays = Sequence[NDArray[Any]]
 Values = NDArray[np.float64]
-_MOVING = ("RESHAPE", "EXPAND_DIMS", "SQUEEZE")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _shift(edit: Edit, index: int, mean: Values) -> bool:
     for each in found:
         for op in edit.consumers(each):
             shapes = [edit.tensors[end].shape for end in (op.inputs[0], op.outputs[0])]
-            if op.opcode in _MOVING and op.inputs[0] == each and shapes[0][-1:] == shapes[1][-1:]:
+            if op.opcode in RESHAPES and op.inputs[0] == each and shapes[0][-1:] == shapes[1][-1:]:
                 found.append(op.outputs[0])
                 continue
             instead = _adding(edit, op, each, mean)
